@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ * sniff.c: which protocol a client speaks, and what to say to a wrong one.
+ */
+#include "proto/sniff.h"
+
+enum sniff sniff_first_byte(uint8_t first)
+{
+    if (first == 5)
+        return SNIFF_SOCKS5;
+    if (first == 4)
+        return SNIFF_SOCKS4;
+    if (first == 0x16)
+        return SNIFF_TLS;
+    if ((first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z'))
+        return SNIFF_HTTP;
+    return SNIFF_UNKNOWN;
+}
+
+const char *sniff_name(enum sniff kind)
+{
+    static const char *const names[] = {"SOCKS5", "SOCKS4", "HTTP", "TLS", "an unknown protocol"};
+    return names[kind];
+}
+
+/* 501: the method is not supported by this server (RFC 9110, section 15.6.2). The last two answers
+ * are a SOCKS4 rejection (91) and SOCKS5's "no acceptable methods". */
+const char *sniff_refusal(enum sniff kind, size_t *len)
+{
+    static const char http[] =
+        "HTTP/1.1 501 Not Implemented\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\n"
+        "Content-Length: 168\r\n"
+        "Connection: close\r\n"
+        "\r\n"
+        "This port speaks SOCKS5, not HTTP.\n"
+        "Set it as a SOCKS5 proxy (socks5h://) in your program, not as an HTTP proxy.\n"
+        "curl: --proxy socks5h://ADDRESS:PORT instead of http://\n";
+    static const char socks4[] = "\0\x5b\0\0\0\0\0\0";
+    static const char socks5[] = "\x05\xff";
+
+    switch (kind) {
+    case SNIFF_HTTP:
+        *len = sizeof http - 1;
+        return http;
+    case SNIFF_SOCKS4:
+        *len = 8;
+        return socks4;
+    case SNIFF_UNKNOWN:
+        *len = 2;
+        return socks5;
+    default:
+        *len = 0;
+        return "";
+    }
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ * sniff.h: which protocol a client speaks, from its first byte, and what to say to a wrong one.
+ */
+#ifndef PROTO_SNIFF_H
+#define PROTO_SNIFF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum sniff { SNIFF_SOCKS5, SNIFF_SOCKS4, SNIFF_HTTP, SNIFF_TLS, SNIFF_UNKNOWN };
+
+/* One byte decides: 5 and 4 are SOCKS versions, a letter starts an HTTP method, 0x16 a TLS record. */
+enum sniff sniff_first_byte(uint8_t first);
+
+/* "HTTP", "SOCKS4", ...: for the log. */
+const char *sniff_name(enum sniff kind);
+
+/* What a client of the wrong protocol is sent, so that it can show what is wrong. len 0: nothing it
+ * could understand. The bytes are static. */
+const char *sniff_refusal(enum sniff kind, size_t *len);
+
+#endif
