@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * build.h: a configuration in the making: what its sections share. Inside core/config only.
+ */
+#ifndef CONFIG_BUILD_H
+#define CONFIG_BUILD_H
+
+#include "config/config.h"
+#include "config/nearest.h"
+#include "config/option.h"
+
+#define NAME_MAX_LEN 64 /* of a link, pool, listener or plugin, in bytes */
+
+struct build {
+    struct config *config;
+    struct conf_memory *memory;
+    struct conf_errors *errors;
+    const struct plugin_source *plugins;
+    const char *folder; /* paths are relative to it */
+    bool any_name;      /* links are named as on the command line, not as in a file */
+    /* Maps of name to map; missing ones are made with their defaults. An entry's index is that of
+     * the object made from it. */
+    const struct tree_node *links, *pools, *listeners;
+    struct conf_link *link;
+    struct conf_pool *pool;
+    struct conf_listener *listener;
+};
+
+/* Makes b->config and b->memory, empty; false: out of memory, build_end() tells. */
+bool build_begin(struct build *b);
+/* Returns the finished configuration, or NULL with its mistakes. */
+struct config *build_end(struct build *b);
+
+/* Makes the whole of config from a root map. Mistakes are in b->errors. */
+void build_config(struct build *b, const struct tree_node *root, const char *const *fallback_path,
+                  size_t n_fallback);
+
+/* May a link, pool, listener or plugin be called so? Such a name can stand in a log line, a path or
+ * a label as it is. */
+bool name_ok(const char *name);
+
+/* What binding an entry of a section needs; `kind` is its word in messages. False if the entry is
+ * no map. */
+bool build_scope(struct build *b, const char *kind, const struct tree_node *entry,
+                 struct option_scope *scope);
+
+/* Finds a plugin and binds its options; together with the host's own table these are all the keys
+ * there may be. name.p NULL: a mistake that is reported already. */
+void build_instance(const struct build *b, const struct option_scope *scope,
+                    const struct option_table *host, uint32_t kind, struct dp_str name,
+                    struct conf_instance *out);
+
+/* The entry called `name`; NULL after reporting that there is none, at `node` in option `key`. */
+const struct tree_node *build_find(const struct option_scope *scope,
+                                   const struct tree_node *section, const char *kind,
+                                   const struct tree_node *node, const char *key, const char *name);
+
+/* Each fills its part of b->config, in this order. */
+void build_links(struct build *b);
+void build_pools(struct build *b);
+void build_listeners(struct build *b);
+
+/* Does the link's dialer talk on a stream the host has connected? */
+static inline bool link_is_tunnel(const struct conf_link *link)
+{
+    const struct dp_dialer_ops *ops = link->dialer.plugin->ops;
+    return ops->hop && ops->start;
+}
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ * config.h: the whole configuration as one immutable object, from a file or the command line.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "base/addr.h"
+#include "config/errors.h"
+#include <dispatch-plugin.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct tree_node; /* where in the file something stood, for conf_error() */
+
+/* How config reaches plugins without knowing the loader. Returns the plugin (of `kind`: DP_DIALER
+ * or DP_BALANCER), or NULL with one sentence in why. `path`: folders, in order, n of them. */
+struct plugin_source {
+    const struct dp_plugin *(*find)(void *ctx, uint32_t kind, const char *name,
+                                    const char *const *path, size_t n, char *why, size_t why_len);
+    void *ctx;
+};
+
+/* A plugin with its option values: what create() gets as conf. */
+struct conf_instance {
+    const struct dp_plugin *plugin;
+    const void *conf; /* plugin->conf_size bytes */
+    const struct tree_node *node;
+};
+
+struct conf_link {
+    const char *name;
+    struct conf_instance dialer;
+    const struct conf_link *via; /* NULL: none */
+    uint32_t weight;             /* 1 to 65535 */
+    uint32_t max_connections;    /* 0: no limit */
+    const struct dp_addr *dns;   /* name servers, with port (53 unless given) */
+    size_t n_dns;
+};
+
+struct conf_pool {
+    const char *name;
+    struct conf_instance balancer;
+    const struct conf_link *const *link;
+    size_t n_links;
+    uint32_t retries; /* other links tried after the first */
+};
+
+enum { PROTO_SOCKS5 = 1, PROTO_RAW = 2 }; /* a raw listener speaks nothing else */
+
+struct conf_listener {
+    const char *name;
+    struct dp_addr listen;
+    const struct conf_pool *pool;
+    unsigned protocols;
+    const struct addr_net *allow; /* client networks; n_allow 0: everybody */
+    size_t n_allow;
+    const struct tree_node *node; /* of `listen` */
+};
+
+struct conf_timeouts {
+    int64_t handshake, connect, attempt, idle, drain; /* ns; idle 0: no limit */
+};
+
+struct config {
+    uint32_t workers; /* at least 1: `auto` is already the number of processors */
+    const char *const *plugin_path;
+    size_t n_plugin_path;
+    size_t n_own_path; /* the first ones are the file's own, the others the fallback */
+    const struct conf_link *link;
+    size_t n_links;
+    const struct conf_pool *pool;
+    size_t n_pools;
+    const struct conf_listener *listener;
+    size_t n_listeners;
+    struct conf_timeouts timeouts;
+    struct conf_memory *memory; /* owns all of the above */
+    unsigned refs;              /* config_free() frees when it was the last; 1 at first */
+};
+
+/* Reads and checks a whole file. `fallback_path`: plugin folders that follow plugin-path's (or the
+ * default's) own: the in-tree ones under ./run, then the installed one. Returns NULL when errors
+ * holds at least one. The caller frees with config_free(). [main] */
+struct config *config_load(const char *file, const char *const *fallback_path, size_t n_fallback,
+                           const struct plugin_source *plugins, struct conf_errors *errors);
+
+/* The same from text, for tests and fuzzing; `name` stands in messages for the file. */
+struct config *config_parse(const char *name, const char *text, size_t len,
+                            const char *const *fallback_path, size_t n_fallback,
+                            const struct plugin_source *plugins, struct conf_errors *errors);
+
+/* Go-tool style: `-lhost`, `-lport`, `-tunnel` and the links as words: "10.0.0.1@3", "eth0",
+ * "socks5://user:pw@host:1080@2", with tunnel "host:port@N". Balancer rr in block order. */
+struct conf_command_line {
+    const char *lhost; /* NULL: 127.0.0.1 */
+    uint16_t lport;
+    bool tunnel;
+    const char *const *link;
+    size_t n_links;
+};
+struct config *config_from_args(const struct conf_command_line *args,
+                                const char *const *fallback_path, size_t n_fallback,
+                                const struct plugin_source *plugins, struct conf_errors *errors);
+
+/* One more reference: plugin instances kept over a reload still use their conf. [main] */
+struct config *config_ref(struct config *config);
+void config_free(struct config *config);
+
+/* Prints it as a file that would give the same, defaults written out, secrets as "***". */
+void config_dump(const struct config *config, FILE *out);
+
+/* Prints a plugin's option table for people: --dump-plugin. */
+void config_dump_plugin(const struct dp_plugin *plugin, FILE *out);
+
+/* Are both instances of one plugin with equal option values? Then the running one is kept. */
+bool conf_instance_equal(const struct conf_instance *a, const struct conf_instance *b);
+
+/* Reports a mistake in `option` (NULL: the whole) of an instance; `what` is `link "vps"`. */
+void conf_instance_error(struct conf_errors *errors, const struct conf_instance *instance,
+                         const char *what, const char *option, const char *msg);
+
+#endif

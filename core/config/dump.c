@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+ * dump.c: a configuration printed as a file that gives the same; a plugin's options for people.
+ */
+#include "config/build.h"
+#include "config/type.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define COLUMN_GAP 2
+
+/* ---- --dump-config ---- */
+
+struct dump {
+    const struct config *config;
+    FILE *out;
+    /* A name from the command line may be one that a file may not use (`socks5://host:1080`). Then
+     * all links are numbered, which cannot clash, and their names stand behind as comments. */
+    bool numbered;
+};
+
+static void print_text(const char *text, FILE *out)
+{
+    tree_print(out, text, strlen(text));
+}
+
+static void print_link_name(const struct dump *d, const struct conf_link *link)
+{
+    if (d->numbered)
+        fprintf(d->out, "link-%zu", (size_t)(link - d->config->link) + 1);
+    else
+        print_text(link->name, d->out);
+}
+
+static void print_addr(const struct dp_addr *addr, FILE *out)
+{
+    char text[ADDR_TEXT];
+    print_text(addr_text(addr, text), out);
+}
+
+static void print_options(const struct conf_instance *instance, FILE *out)
+{
+    const struct option_table table = option_table_of(instance->plugin);
+    option_print(&table, instance->conf, "    ", out);
+}
+
+static void dump_top(const struct config *config, FILE *out)
+{
+    fprintf(out, "workers: %" PRIu32 "\nplugin-path: [", config->workers);
+    for (size_t i = 0; i < config->n_own_path; i++) {
+        fputs(i ? ", " : "", out);
+        print_text(config->plugin_path[i], out);
+    }
+    fputs("]\n", out);
+}
+
+static void dump_allow(const struct conf_listener *listener, FILE *out)
+{
+    char text[ADDR_TEXT];
+    fputs("    allow: [", out);
+    for (size_t i = 0; i < listener->n_allow; i++) {
+        addr_ip_text(&listener->allow[i].addr, text);
+        fprintf(out, "%s\"%s/%u\"", i ? ", " : "", text, listener->allow[i].bits);
+    }
+    fputs("]\n", out);
+}
+
+static void dump_listener(const struct conf_listener *listener, FILE *out)
+{
+    fputs("  ", out);
+    print_text(listener->name, out);
+    fputs(":\n    listen: ", out);
+    print_addr(&listener->listen, out);
+    fputs("\n    pool: ", out);
+    print_text(listener->pool->name, out);
+    fprintf(out, "\n    protocols: [%s]\n", listener->protocols & PROTO_RAW ? "raw" : "socks5");
+    if (listener->n_allow)
+        dump_allow(listener, out);
+    else if (!addr_is_loopback(&listener->listen))
+        fputs("    open: yes\n", out);
+}
+
+static void dump_dns(const struct conf_link *link, FILE *out)
+{
+    fputs("    dns: [", out);
+    for (size_t i = 0; i < link->n_dns; i++) {
+        fputs(i ? ", " : "", out);
+        print_addr(&link->dns[i], out);
+    }
+    fputs("]\n", out);
+}
+
+static void dump_link(const struct dump *d, const struct conf_link *link)
+{
+    fputs("  ", d->out);
+    print_link_name(d, link);
+    if (d->numbered)
+        fprintf(d->out, ": # %s\n", link->name);
+    else
+        fputs(":\n", d->out);
+    fputs("    dialer: ", d->out);
+    print_text(link->dialer.plugin->name, d->out);
+    fprintf(d->out, "\n    weight: %" PRIu32 "\n    max-connections: %" PRIu32 "\n", link->weight,
+            link->max_connections);
+    if (link->via) {
+        fputs("    via: ", d->out);
+        print_link_name(d, link->via);
+        fputc('\n', d->out);
+    }
+    if (link->n_dns)
+        dump_dns(link, d->out);
+    print_options(&link->dialer, d->out);
+}
+
+static void dump_pool(const struct dump *d, const struct conf_pool *pool)
+{
+    fputs("  ", d->out);
+    print_text(pool->name, d->out);
+    fputs(":\n    balancer: ", d->out);
+    print_text(pool->balancer.plugin->name, d->out);
+    fputs("\n    links: [", d->out);
+    for (size_t i = 0; i < pool->n_links; i++) {
+        fputs(i ? ", " : "", d->out);
+        print_link_name(d, pool->link[i]);
+    }
+    fprintf(d->out, "]\n    retries: %" PRIu32 "\n", pool->retries);
+    print_options(&pool->balancer, d->out);
+}
+
+static void dump_timeouts(const struct conf_timeouts *timeouts, FILE *out)
+{
+    const struct {
+        const char *key;
+        int64_t ns;
+    } line[] = {
+        {"handshake", timeouts->handshake}, {"connect", timeouts->connect},
+        {"attempt", timeouts->attempt},     {"idle", timeouts->idle},
+        {"drain", timeouts->drain},
+    };
+    char text[UNITS_TEXT];
+    for (size_t i = 0; i < sizeof line / sizeof *line; i++)
+        fprintf(out, "  %s: %s\n", line[i].key, units_duration_text(line[i].ns, text));
+}
+
+void config_dump(const struct config *config, FILE *out)
+{
+    struct dump d = {.config = config, .out = out};
+    for (size_t i = 0; i < config->n_links; i++)
+        d.numbered |= !name_ok(config->link[i].name);
+    dump_top(config, out);
+    fputs("listeners:\n", out);
+    for (size_t i = 0; i < config->n_listeners; i++)
+        dump_listener(&config->listener[i], out);
+    fputs("links:\n", out);
+    for (size_t i = 0; i < config->n_links; i++)
+        dump_link(&d, &config->link[i]);
+    fputs("pools:\n", out);
+    for (size_t i = 0; i < config->n_pools; i++)
+        dump_pool(&d, &config->pool[i]);
+    fputs("timeouts:\n", out);
+    dump_timeouts(&config->timeouts, out);
+}
+
+/* ---- --dump-plugin ---- */
+
+#define CELL_TEXT 160
+
+static bool has_range(const struct dp_opt *opt, const struct type *type)
+{
+    return type->bound && (opt->min || opt->max);
+}
+
+/* `enum smooth|block`, `number 1..65535`, `string 0..255 bytes` */
+static void type_cell(const struct dp_opt *opt, char cell[CELL_TEXT])
+{
+    const struct type *type = type_find(opt->type);
+    char min[UNITS_TEXT], max[UNITS_TEXT];
+    const char *unit = opt->type == DP_STRING || opt->type == DP_SECRET ? " bytes"
+                       : opt->type == DP_LIST                           ? " items"
+                                                                        : "";
+    if (opt->type == DP_ENUM)
+        snprintf(cell, CELL_TEXT, "%s %s", type->name, opt->choices);
+    else if (has_range(opt, type))
+        snprintf(cell, CELL_TEXT, "%s %s..%s%s", type->name, type->bound(opt->min, min),
+                 type->bound(opt->max, max), unit);
+    else
+        snprintf(cell, CELL_TEXT, "%s", type->name);
+}
+
+static void default_cell(const struct dp_opt *opt, char cell[CELL_TEXT])
+{
+    if (opt->dflt)
+        snprintf(cell, CELL_TEXT, "default %s", opt->dflt);
+    else
+        snprintf(cell, CELL_TEXT, "%s", opt->flags & DP_REQUIRED ? "required" : "optional");
+}
+
+struct widths {
+    int name, type, dflt;
+};
+
+static int wider(int width, const char *cell)
+{
+    int len = (int)strlen(cell) + COLUMN_GAP;
+    return len > width ? len : width;
+}
+
+static struct widths column_widths(const struct option_table *table)
+{
+    struct widths w = {0};
+    char cell[CELL_TEXT];
+    for (uint32_t i = 0; i < table->n; i++) {
+        struct dp_opt opt = option_at(table, i);
+        w.name = wider(w.name, opt.name);
+        type_cell(&opt, cell);
+        w.type = wider(w.type, cell);
+        default_cell(&opt, cell);
+        w.dflt = wider(w.dflt, cell);
+    }
+    return w;
+}
+
+/* One line an option; two spaces or more part the columns: name, type and range or choices,
+ * default, help. */
+void config_dump_plugin(const struct dp_plugin *plugin, FILE *out)
+{
+    const struct option_table table = option_table_of(plugin);
+    const struct widths w = column_widths(&table);
+    fprintf(out, "name: %s\nkind: %s\nversion: %s\nsummary: %s\noptions: %" PRIu32 "\n",
+            plugin->name, plugin->kind == DP_DIALER ? "dialer" : "balancer", plugin->version,
+            plugin->summary, table.n);
+    for (uint32_t i = 0; i < table.n; i++) {
+        struct dp_opt opt = option_at(&table, i);
+        char type[CELL_TEXT], dflt[CELL_TEXT];
+        type_cell(&opt, type);
+        default_cell(&opt, dflt);
+        fprintf(out, "  %-*s%-*s%-*s%s", w.name, opt.name, w.type, type, w.dflt, dflt, opt.help);
+        if (opt.type == DP_SECRET)
+            fprintf(out, " (%s-file: from a file)", opt.name);
+        fputc('\n', out);
+    }
+}

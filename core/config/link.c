@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ * link.c: the section `links`.
+ */
+#include "config/build.h"
+
+#define CHAIN_MAX 4 /* links from the top of a via chain to its bottom */
+#define DNS_PORT 53
+
+struct link_keys {
+    struct dp_str dialer, via;
+    uint32_t weight, max_connections;
+    struct dp_list dns;
+};
+
+static const struct dp_opt link_opts[] = {
+    {.name = "dialer",
+     .type = DP_STRING,
+     .offset = offsetof(struct link_keys, dialer),
+     .min = 1,
+     .max = NAME_MAX_LEN,
+     .dflt = "iface"},
+    {.name = "weight",
+     .type = DP_U32,
+     .offset = offsetof(struct link_keys, weight),
+     .min = 1,
+     .max = 65535,
+     .dflt = "1"},
+    {.name = "max-connections",
+     .type = DP_U32,
+     .offset = offsetof(struct link_keys, max_connections)},
+    {.name = "via", .type = DP_STRING, .offset = offsetof(struct link_keys, via)},
+    {.name = "dns", .type = DP_LIST, .offset = offsetof(struct link_keys, dns)},
+    {.name = "health-check", .type = OPTION_LATER},
+    {.name = "backup", .type = OPTION_LATER},
+    {.name = "on-down", .type = OPTION_LATER},
+    {.name = "mark", .type = OPTION_LATER},
+    {.name = "table", .type = OPTION_LATER},
+    {.name = "gateway", .type = OPTION_LATER},
+    {.name = "fast-open", .type = OPTION_LATER},
+    {.name = "slow-start", .type = OPTION_LATER},
+    {.name = "max-per-destination", .type = OPTION_LATER},
+};
+static const struct option_table link_table = OPTION_TABLE(link_opts);
+
+static bool dns_parse(struct dp_addr *addr, const struct dp_str *text)
+{
+    if (addr_parse_ip(addr, text->p, text->len) == 0) {
+        addr_set_port(addr, DNS_PORT);
+        return true;
+    }
+    return addr_parse_endpoint(addr, text->p, text->len) == 0 && addr->salen && addr->port;
+}
+
+static void link_dns(const struct option_scope *scope, const struct dp_list *dns,
+                     struct conf_link *link)
+{
+    struct dp_addr *addr = memory_alloc(scope->memory, dns->n * sizeof *addr);
+    const struct tree_node *node = tree_find(scope->map, "dns");
+    for (uint32_t i = 0; addr && i < dns->n; i++)
+        if (!dns_parse(&addr[i], &dns->item[i]))
+            option_error(scope, tree_item(node, i), "dns",
+                         "\"%s\" is not the address of a name server, as 192.0.2.53 or "
+                         "192.0.2.53:5353",
+                         dns->item[i].p);
+    link->dns = addr;
+    link->n_dns = dns->n;
+}
+
+static void link_via(const struct build *b, const struct option_scope *scope,
+                     const struct dp_str *via, struct conf_link *link)
+{
+    const struct tree_node *node = tree_find(scope->map, "via");
+    if (!via->p)
+        return;
+    const struct tree_node *entry = build_find(scope, b->links, "link", node, "via", via->p);
+    if (!entry)
+        return;
+    link->via = &b->link[entry->index];
+    if (link->dialer.plugin && !link_is_tunnel(link))
+        option_error(scope, node, "via",
+                     "dialer %s makes its own way out and cannot go by another link",
+                     link->dialer.plugin->name);
+}
+
+static void link_build(struct build *b, const struct tree_node *entry, struct conf_link *link)
+{
+    struct option_scope scope;
+    if (!build_scope(b, "link", entry, &scope))
+        return;
+    const struct link_keys *keys = option_bind(&scope, &link_table, sizeof *keys);
+    if (!keys)
+        return;
+    link->name = entry->key;
+    link->weight = keys->weight;
+    link->max_connections = keys->max_connections;
+    build_instance(b, &scope, &link_table, DP_DIALER, keys->dialer, &link->dialer);
+    link_dns(&scope, &keys->dns, link);
+    link_via(b, &scope, &keys->via, link);
+}
+
+/* How many links there are from this one to the bottom; 0: it comes back to itself; more than all
+ * there are: it runs into a circle further down, which is reported there. */
+static size_t chain_len(const struct build *b, const struct conf_link *link)
+{
+    size_t len = 1;
+    for (const struct conf_link *l = link->via; l && len <= b->links->n; l = l->via, len++)
+        if (l == link)
+            return 0;
+    return len;
+}
+
+static void chain_check(struct build *b, const struct tree_node *entry,
+                        const struct conf_link *link)
+{
+    struct option_scope scope;
+    if (!link->via || !build_scope(b, "link", entry, &scope))
+        return;
+    const struct tree_node *node = tree_find(entry, "via");
+    size_t len = chain_len(b, link);
+    if (len == 0)
+        option_error(&scope, node, "via", "goes round in a circle");
+    else if (len > CHAIN_MAX && len <= b->links->n)
+        option_error(&scope, node, "via", "a chain of %zu links; %d is the most", len, CHAIN_MAX);
+}
+
+void build_links(struct build *b)
+{
+    size_t n = b->links->n;
+    b->link = memory_alloc(b->memory, n * sizeof *b->link);
+    if (!b->link)
+        return;
+    b->config->link = b->link;
+    b->config->n_links = n;
+    for (size_t i = 0; i < n; i++)
+        link_build(b, b->links->item[i], &b->link[i]);
+    for (size_t i = 0; i < n; i++)
+        chain_check(b, b->links->item[i], &b->link[i]);
+}

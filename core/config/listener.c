@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT
+ * listener.c: the section `listeners`.
+ */
+#include "config/build.h"
+
+#include <string.h>
+
+struct listener_keys {
+    struct dp_addr listen;
+    struct dp_str pool;
+    struct dp_list protocols, allow;
+    uint8_t open;
+};
+
+static const struct dp_opt listener_opts[] = {
+    {.name = "listen",
+     .type = DP_ENDPOINT,
+     .offset = offsetof(struct listener_keys, listen),
+     .dflt = "127.0.0.1:8080"},
+    {.name = "pool", .type = DP_STRING, .offset = offsetof(struct listener_keys, pool)},
+    {.name = "protocols",
+     .type = DP_LIST,
+     .offset = offsetof(struct listener_keys, protocols),
+     .min = 1,
+     .max = TREE_NODES_MAX,
+     .dflt = "socks5"},
+    {.name = "allow",
+     .type = DP_LIST,
+     .offset = offsetof(struct listener_keys, allow),
+     .min = 1, /* an empty list would read as nobody and mean everybody */
+     .max = TREE_NODES_MAX},
+    {.name = "open", .type = DP_BOOL, .offset = offsetof(struct listener_keys, open)},
+    {.name = "users-file", .type = OPTION_LATER},
+    {.name = "early-reply", .type = OPTION_LATER},
+    {.name = "proxy-protocol", .type = OPTION_LATER},
+};
+static const struct option_table listener_table = OPTION_TABLE(listener_opts);
+
+static unsigned protocol_parse(const struct option_scope *scope, const struct tree_node *node,
+                               const char *name)
+{
+    static const char *const later[] = {"socks4", "socks4a", "http"};
+    if (strcmp(name, "socks5") == 0)
+        return PROTO_SOCKS5;
+    if (strcmp(name, "raw") == 0)
+        return PROTO_RAW;
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+        if (strcmp(name, later[i]) == 0) {
+            option_error(scope, node, "protocols", "%s: not in this version", name);
+            return 0;
+        }
+    option_error(scope, node, "protocols", "\"%s\" is none of socks5, raw", name);
+    return 0;
+}
+
+static unsigned listener_protocols(const struct option_scope *scope, const struct dp_list *list)
+{
+    const struct tree_node *node = tree_find(scope->map, "protocols");
+    unsigned protocols = 0;
+    for (uint32_t i = 0; i < list->n; i++)
+        protocols |= protocol_parse(scope, node ? tree_item(node, i) : NULL, list->item[i].p);
+    if (protocols & PROTO_RAW && protocols != PROTO_RAW)
+        option_error(scope, node, "protocols", "raw goes with no other protocol");
+    return protocols;
+}
+
+static void listener_allow(const struct option_scope *scope, const struct dp_list *list,
+                           struct conf_listener *listener)
+{
+    const struct tree_node *node = tree_find(scope->map, "allow");
+    struct addr_net *net = memory_alloc(scope->memory, list->n * sizeof *net);
+    for (uint32_t i = 0; net && i < list->n; i++)
+        if (addr_parse_net(&net[i], list->item[i].p, list->item[i].len) < 0)
+            option_error(scope, tree_item(node, i), "allow",
+                         "\"%s\" is not a network, as 192.168.1.0/24 or 2001:db8::/32",
+                         list->item[i].p);
+    listener->allow = net;
+    listener->n_allow = list->n;
+}
+
+/* Who may come in is asked for wherever others than this machine's own programs can. */
+static void check_exposure(const struct option_scope *scope, const struct listener_keys *keys)
+{
+    const struct tree_node *node = tree_find(scope->map, "listen");
+    const struct tree_node *allow = tree_find(scope->map, "allow");
+    if (!keys->listen.salen) {
+        option_error(scope, node, "listen",
+                     "an address is expected, not a name, as "
+                     "127.0.0.1:8080");
+        return;
+    }
+    if (keys->open && allow)
+        option_error(scope, allow, "allow", "contradicts open: yes");
+    else if (!keys->open && !allow && !addr_is_loopback(&keys->listen))
+        option_error(scope, node, "listen",
+                     "others than this machine can reach this address: say `allow: [NETWORK, ...]` "
+                     "for whom it is, or `open: yes` for everybody");
+}
+
+static void pool_missing(const struct build *b, const struct option_scope *scope)
+{
+    char names[200] = "";
+    size_t len = 0;
+    for (size_t i = 0; i < b->pools->n && len < sizeof names - 1; i++) {
+        int n = snprintf(names + len, sizeof names - len, "%s%s", i ? ", " : "",
+                         b->pools->item[i]->key);
+        len += n > 0 ? (size_t)n : 0;
+    }
+    option_error(scope, NULL, "pool", "must be given, for there are several: %s", names);
+}
+
+static const struct conf_pool *
+listener_pool(const struct build *b, const struct option_scope *scope, const struct dp_str *name)
+{
+    const struct tree_node *node = tree_find(scope->map, "pool"), *entry = NULL;
+    if (name->p)
+        entry = build_find(scope, b->pools, "pool", node, "pool", name->p);
+    else if (b->pools->n == 1)
+        entry = b->pools->item[0];
+    else if (!node && !(entry = tree_find(b->pools, "all")))
+        pool_missing(b, scope);
+    return entry ? &b->pool[entry->index] : NULL;
+}
+
+/* The untouched bytes of a raw listener need a server at the other end of each link. */
+static void check_raw(const struct option_scope *scope, const struct conf_listener *listener)
+{
+    const struct conf_pool *pool = listener->pool;
+    if (!(listener->protocols & PROTO_RAW) || !pool || !pool->link)
+        return;
+    for (size_t i = 0; i < pool->n_links; i++) {
+        const struct conf_link *link = pool->link[i];
+        if (!link || !link->dialer.plugin || link_is_tunnel(link))
+            continue;
+        option_error(scope, tree_find(scope->map, "protocols"), "protocols",
+                     "raw needs tunnels only, and link \"%s\" of pool \"%s\" is none", link->name,
+                     pool->name);
+        return;
+    }
+}
+
+static void check_taken(const struct build *b, const struct option_scope *scope,
+                        const struct conf_listener *listener)
+{
+    if (!listener->listen.port)
+        return;
+    for (const struct conf_listener *l = b->listener; l < listener; l++)
+        if (addr_equal(&l->listen, &listener->listen)) {
+            option_error(scope, tree_find(scope->map, "listen"), "listen",
+                         "listener \"%s\" has this address already", l->name);
+            return;
+        }
+}
+
+static void listener_build(struct build *b, const struct tree_node *entry,
+                           struct conf_listener *listener)
+{
+    struct option_scope scope;
+    if (!build_scope(b, "listener", entry, &scope))
+        return;
+    const struct listener_keys *keys = option_bind(&scope, &listener_table, sizeof *keys);
+    if (!keys)
+        return;
+    option_unknown(&scope, &listener_table, 1);
+    listener->name = entry->key;
+    listener->node = tree_find(entry, "listen");
+    if (!listener->node)
+        listener->node = entry;
+    listener->listen = keys->listen;
+    listener->protocols = listener_protocols(&scope, &keys->protocols);
+    listener->pool = listener_pool(b, &scope, &keys->pool);
+    listener_allow(&scope, &keys->allow, listener);
+    check_raw(&scope, listener);
+    if (!keys->listen.salen && !keys->listen.name)
+        return; /* not an endpoint at all: reported */
+    check_exposure(&scope, keys);
+    check_taken(b, &scope, listener);
+}
+
+void build_listeners(struct build *b)
+{
+    size_t n = b->listeners->n;
+    b->listener = memory_alloc(b->memory, n * sizeof *b->listener);
+    if (!b->listener || !b->pool)
+        return;
+    for (size_t i = 0; i < n; i++)
+        listener_build(b, b->listeners->item[i], &b->listener[i]);
+    b->config->listener = b->listener;
+    b->config->n_listeners = n;
+}

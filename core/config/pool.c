@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ * pool.c: the section `pools`.
+ */
+#include "config/build.h"
+
+struct pool_keys {
+    struct dp_str balancer;
+    struct dp_list links;
+    uint32_t retries;
+};
+
+static const struct dp_opt pool_opts[] = {
+    {.name = "balancer",
+     .type = DP_STRING,
+     .offset = offsetof(struct pool_keys, balancer),
+     .min = 1,
+     .max = NAME_MAX_LEN,
+     .dflt = "rr"},
+    {.name = "links",
+     .type = DP_LIST,
+     .offset = offsetof(struct pool_keys, links),
+     .min = 1,
+     .max = TREE_NODES_MAX},
+    {.name = "retries",
+     .type = DP_U32,
+     .offset = offsetof(struct pool_keys, retries),
+     .min = 0,
+     .max = 15,
+     .dflt = "2"},
+    {.name = "backup", .type = OPTION_LATER},
+    {.name = "sticky", .type = OPTION_LATER},
+    {.name = "health-check", .type = OPTION_LATER},
+    {.name = "when-all-down", .type = OPTION_LATER},
+};
+static const struct option_table pool_table = OPTION_TABLE(pool_opts);
+
+/* What all pools need to fill in their members. */
+struct members {
+    const struct conf_link **all; /* every link, for pools that name none */
+    size_t *taken_by;             /* for each link the last pool that took it, from 1 */
+};
+
+static const struct conf_link *member_find(const struct build *b, const struct option_scope *scope,
+                                           uint32_t i, const char *name, size_t *taken_by)
+{
+    const struct tree_node *node = tree_item(tree_find(scope->map, "links"), i);
+    const struct tree_node *entry = build_find(scope, b->links, "link", node, "links", name);
+    if (!entry)
+        return NULL;
+    size_t pool = scope->map->index + 1;
+    if (taken_by[entry->index] == pool)
+        option_error(scope, node, "links", "\"%s\" is named twice", name);
+    taken_by[entry->index] = pool;
+    return &b->link[entry->index];
+}
+
+static void pool_members(const struct build *b, const struct option_scope *scope,
+                         const struct dp_list *links, const struct members *members,
+                         struct conf_pool *pool)
+{
+    if (!tree_find(scope->map, "links")) {
+        pool->link = members->all;
+        pool->n_links = b->config->n_links;
+        return;
+    }
+    const struct conf_link **link = memory_alloc(b->memory, links->n * sizeof *link);
+    for (uint32_t i = 0; link && i < links->n; i++)
+        link[i] = member_find(b, scope, i, links->item[i].p, members->taken_by);
+    pool->link = link;
+    pool->n_links = links->n;
+}
+
+static void pool_build(struct build *b, const struct tree_node *entry,
+                       const struct members *members, struct conf_pool *pool)
+{
+    struct option_scope scope;
+    if (!build_scope(b, "pool", entry, &scope))
+        return;
+    const struct pool_keys *keys = option_bind(&scope, &pool_table, sizeof *keys);
+    if (!keys)
+        return;
+    pool->name = entry->key;
+    pool->retries = keys->retries;
+    build_instance(b, &scope, &pool_table, DP_BALANCER, keys->balancer, &pool->balancer);
+    pool_members(b, &scope, &keys->links, members, pool);
+}
+
+void build_pools(struct build *b)
+{
+    size_t n = b->pools->n, n_links = b->config->n_links;
+    struct members members = {
+        .all = memory_alloc(b->memory, n_links * sizeof *members.all),
+        .taken_by = memory_alloc(b->memory, n_links * sizeof *members.taken_by),
+    };
+    b->pool = memory_alloc(b->memory, n * sizeof *b->pool);
+    if (!members.all || !members.taken_by || !b->pool)
+        return;
+    for (size_t i = 0; i < n_links; i++)
+        members.all[i] = &b->link[i];
+    for (size_t i = 0; i < n; i++)
+        pool_build(b, b->pools->item[i], &members, &b->pool[i]);
+    b->config->pool = b->pool;
+    b->config->n_pools = n;
+}
