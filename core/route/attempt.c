@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT
+ * attempt.c: one dial of one destination by one link.
+ *
+ *   RESOLVE target k -> ... -> LAUNCH chains, one each 250 ms or at once when one fails -> over
+ */
+#include "route/attempt.h"
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* RFC 8305, section 8: between the starts of two connection attempts. */
+#define NEXT_ADDRESS_NS (250 * NS_PER_MS)
+#define ADDRESSES_MAX 16 /* of one name */
+#define CHAINS_MAX 8     /* at once */
+#define CHOICES_MAX 32   /* ways through the addresses of all targets, tried one after another */
+
+struct attempt {
+    struct dial_env *env;
+    struct link *link;
+    void (*over)(struct attempt *a, void *ctx, int result);
+    void *ctx;
+    struct chain_plan plan;
+    struct target {
+        struct dp_addr asked;
+        struct dp_addr *found; /* what the name stands for; NULL: use `asked` */
+        size_t n_found;
+    } target[CHAIN_TARGETS_MAX];
+    struct resolver_query query;
+    bool resolving;
+    unsigned at;           /* target being resolved */
+    unsigned next, n_ways; /* address choices: started so far, in all */
+    struct chain *chain[CHAINS_MAX];
+    struct chain *winner;
+    struct io_timer limit, stagger;
+    int64_t launched_ns;
+    int err; /* the one to report */
+};
+
+/* DEST says most: the destination itself has answered. */
+int error_worse(int a, int b)
+{
+    static const int rank[] = {[DP_CANCELLED] = 1, [DP_UNABLE] = 2, [DP_LINK] = 3,
+                               [DP_LOCAL] = 4,     [DP_PATH] = 5,   [DP_DEST] = 6};
+    int ra = a ? rank[dp_blame(a)] : 0, rb = b ? rank[dp_blame(b)] : 0;
+    return rb > ra ? b : a;
+}
+
+static void attempt_end(struct attempt *a, int result)
+{
+    io_timer(a->env->io, &a->limit, 0);
+    io_timer(a->env->io, &a->stagger, 0);
+    a->over(a, a->ctx, result);
+}
+
+/* ---- addresses ---- */
+
+/* The way number `way` as a choice of one address for each target; the first target turns fastest. */
+static void way_pick(const struct attempt *a, unsigned way, struct dp_addr *to)
+{
+    for (unsigned k = 0; k < a->plan.n_targets; k++) {
+        const struct target *t = &a->target[k];
+        to[k] = t->asked;
+        if (!t->found)
+            continue;
+        to[k] = t->found[way % t->n_found];
+        way /= (unsigned)t->n_found;
+        addr_set_port(&to[k], t->asked.port);
+    }
+}
+
+static unsigned ways_count(const struct attempt *a)
+{
+    size_t n = 1;
+    for (unsigned k = 0; k < a->plan.n_targets; k++)
+        if (a->target[k].found)
+            n *= a->target[k].n_found;
+    return n < CHOICES_MAX ? (unsigned)n : CHOICES_MAX;
+}
+
+static void chain_over(struct chain *chain, void *ctx, int result);
+
+static struct chain **free_place(struct attempt *a)
+{
+    for (unsigned i = 0; i < CHAINS_MAX; i++)
+        if (!a->chain[i])
+            return &a->chain[i];
+    return NULL;
+}
+
+static bool any_running(const struct attempt *a)
+{
+    for (unsigned i = 0; i < CHAINS_MAX; i++)
+        if (a->chain[i])
+            return true;
+    return false;
+}
+
+/* Starts the next way; those that fail at once make room for the one after. */
+static int launch(struct attempt *a)
+{
+    struct chain **place;
+    a->launched_ns = a->launched_ns ? a->launched_ns : io_now(a->env->io);
+    while (a->next < a->n_ways && (place = free_place(a))) {
+        struct dp_addr to[CHAIN_TARGETS_MAX];
+        way_pick(a, a->next++, to);
+        int result = chain_start(a->env, &a->plan, to, chain_over, a, place);
+        if (result == DP_OK) {
+            a->winner = *place;
+            *place = NULL;
+            return DP_OK;
+        }
+        if (result == DP_AGAIN) {
+            bool more = a->next < a->n_ways;
+            io_timer(a->env->io, &a->stagger, more ? io_now(a->env->io) + NEXT_ADDRESS_NS : 0);
+            return DP_AGAIN;
+        }
+        a->err = error_worse(a->err, result);
+        if (dp_blame(result) == DP_LOCAL)
+            return result;
+    }
+    return any_running(a) ? DP_AGAIN : a->err;
+}
+
+static void chain_over(struct chain *chain, void *ctx, int result)
+{
+    struct attempt *a = ctx;
+    for (unsigned i = 0; i < CHAINS_MAX; i++)
+        if (a->chain[i] == chain)
+            a->chain[i] = NULL;
+    if (result == DP_OK) {
+        a->winner = chain;
+    } else {
+        chain_free(chain);
+        a->err = error_worse(a->err, result);
+        if (dp_blame(result) != DP_LOCAL)
+            result = launch(a);
+    }
+    if (result != DP_AGAIN)
+        attempt_end(a, result);
+}
+
+static void stagger_fire(struct io_timer *t)
+{
+    struct attempt *a = (struct attempt *)((char *)t - offsetof(struct attempt, stagger));
+    int result = launch(a);
+    if (result != DP_AGAIN)
+        attempt_end(a, result);
+}
+
+/* ---- names ---- */
+
+/* IPv6 and IPv4 in turn, IPv6 first (RFC 8305, section 4). */
+static size_t interleave(struct dp_addr *out, const struct dp_addr *in, size_t n)
+{
+    size_t v6 = 0, v4 = 0, o = 0;
+    while (o < ADDRESSES_MAX && (v6 < n || v4 < n)) {
+        while (v6 < n && addr_family(&in[v6]) != AF_INET6)
+            v6++;
+        if (v6 < n)
+            out[o++] = in[v6++];
+        while (v4 < n && addr_family(&in[v4]) != AF_INET)
+            v4++;
+        if (v4 < n && o < ADDRESSES_MAX)
+            out[o++] = in[v4++];
+    }
+    return o;
+}
+
+/* A name that leads to a server below the top is the link's own matter. */
+static int blame_name(const struct attempt *a, int err)
+{
+    return a->plan.raw || a->at + 1 < a->plan.n_targets ? DP_ERR_LINK : err;
+}
+
+static int resolve_next(struct attempt *a);
+
+static void resolved(struct resolver_query *q, int err, const struct dp_addr *addr, size_t n)
+{
+    struct attempt *a = (struct attempt *)((char *)q - offsetof(struct attempt, query));
+    struct target *t = &a->target[a->at];
+    a->resolving = false;
+    if (err == DP_OK && !(t->found = calloc(ADDRESSES_MAX, sizeof *t->found)))
+        err = DP_ERR_LOCAL;
+    if (err == DP_OK) {
+        t->n_found = interleave(t->found, addr, n);
+        a->at++;
+        err = resolve_next(a);
+    } else {
+        err = blame_name(a, err);
+    }
+    if (err != DP_AGAIN)
+        attempt_end(a, err);
+}
+
+static int resolve_next(struct attempt *a)
+{
+    for (; a->at < a->plan.n_targets; a->at++) {
+        struct target *t = &a->target[a->at];
+        if (t->asked.salen || chain_plan_takes_names(&a->plan, a->at))
+            continue;
+        int err = resolver_start(a->env->resolver, (struct link *)a->link->chain[0], t->asked.name,
+                                 t->asked.name_len, &a->query);
+        a->resolving = err == DP_OK;
+        return err == DP_OK ? DP_AGAIN : blame_name(a, err);
+    }
+    a->n_ways = ways_count(a);
+    return launch(a);
+}
+
+/* ---- life ---- */
+
+/* Silence: on the way to the destination, or before its link's own server was reached? */
+static int timeout_error(const struct attempt *a)
+{
+    if (a->resolving)
+        return blame_name(a, DP_ERR_HOST_UNREACH);
+    for (unsigned i = 0; i < CHAINS_MAX; i++)
+        if (a->chain[i] && chain_at_top(a->chain[i]))
+            return DP_ERR_HOST_UNREACH;
+    return DP_ERR_LINK;
+}
+
+static void limit_fire(struct io_timer *t)
+{
+    struct attempt *a = (struct attempt *)((char *)t - offsetof(struct attempt, limit));
+    attempt_end(a, error_worse(a->err, timeout_error(a)));
+}
+
+static int targets_fill(struct attempt *a, const struct dp_addr *to)
+{
+    unsigned n = a->plan.n_targets;
+    for (unsigned k = 0; k < n; k++) {
+        const struct link *tunnel = a->plan.tunnel[k]; /* the one whose server is at target k */
+        if (k + 1 == n && !a->plan.raw) {
+            a->target[k].asked = *to;
+            break;
+        }
+        const struct dp_dialer_ops *ops = instance_dialer(tunnel->dialer);
+        int err = ops->hop(tunnel->dialer->self, &a->target[k].asked);
+        if (err != DP_OK)
+            return DP_ERR_LINK;
+    }
+    return DP_OK;
+}
+
+static int attempt_begin(struct attempt *a, const struct dp_addr *to, int64_t limit_ns)
+{
+    int err = targets_fill(a, to);
+    if (err == DP_OK)
+        err = resolve_next(a);
+    if (err != DP_AGAIN)
+        return err;
+    io_timer(a->env->io, &a->limit, io_now(a->env->io) + limit_ns);
+    return DP_AGAIN;
+}
+
+int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr *to, bool raw,
+                  int64_t limit_ns, void (*over)(struct attempt *a, void *ctx, int result),
+                  void *ctx, struct attempt **attempt)
+{
+    struct attempt *a = calloc(1, sizeof *a);
+    *attempt = NULL;
+    if (!a)
+        return DP_ERR_LOCAL;
+    a->env = env;
+    a->link = link;
+    a->over = over;
+    a->ctx = ctx;
+    a->query.done = resolved;
+    a->limit.fire = limit_fire;
+    a->stagger.fire = stagger_fire;
+    chain_plan_init(&a->plan, link, raw);
+    int result = attempt_begin(a, to, limit_ns);
+    if (result < 0)
+        attempt_free(a);
+    else
+        *attempt = a;
+    return result;
+}
+
+struct chain *attempt_take(struct attempt *a, int *fd, struct dp_addr *bound, int64_t *took_ns)
+{
+    struct chain *winner = a->winner;
+    a->winner = NULL;
+    *took_ns = io_now(a->env->io) - a->launched_ns;
+    return chain_take(winner, fd, bound);
+}
+
+void attempt_free(struct attempt *a)
+{
+    if (!a)
+        return;
+    if (a->resolving)
+        resolver_cancel(a->env->resolver, &a->query);
+    io_timer(a->env->io, &a->limit, 0);
+    io_timer(a->env->io, &a->stagger, 0);
+    for (unsigned i = 0; i < CHAINS_MAX; i++)
+        chain_free(a->chain[i]);
+    chain_free(a->winner);
+    for (unsigned k = 0; k < CHAIN_TARGETS_MAX; k++)
+        free(a->target[k].found);
+    free(a);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * attempt.h: one dial of one destination by one link: names, then addresses, the first that works.
+ */
+#ifndef ROUTE_ATTEMPT_H
+#define ROUTE_ATTEMPT_H
+
+#include "route/chain.h"
+#include "route/pool.h"
+
+struct attempt;
+
+/* Starts to dial `to` (its name must outlive the attempt) by link; raw: its tunnel's server instead.
+ * Returns DP_OK or DP_AGAIN with *attempt set, or an error. After DP_AGAIN over() is called once,
+ * not from inside this call, unless the attempt is freed before. It fails after limit_ns. */
+int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr *to, bool raw,
+                  int64_t limit_ns, void (*over)(struct attempt *a, void *ctx, int result),
+                  void *ctx, struct attempt **attempt);
+
+/* After DP_OK: as chain_take(); and how long the connecting took. */
+struct chain *attempt_take(struct attempt *a, int *fd, struct dp_addr *bound, int64_t *took_ns);
+
+void attempt_free(struct attempt *a); /* NULL is fine */
+
+/* Which of two errors says more about the destination? Returns it. 0: none yet. */
+int error_worse(int a, int b);
+
+#endif

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT
+ * chain.c: one walk up a link's chain.
+ */
+#include "route/chain.h"
+#include "route/socket.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WANT_FDS 4 /* as in struct dp_want */
+
+enum stage_state { NOT_STARTED, RUNNING, ENDED };
+
+/* One plugin at work on the stream. */
+struct stage {
+    const struct link *link;
+    enum stage_state state;
+    struct dp_dial_req req;
+    void *dial; /* dial_size bytes behind the chain */
+};
+
+struct chain {
+    struct io *io;
+    const struct dial_env *env;
+    const struct chain_plan *plan;
+    void (*over)(struct chain *chain, void *ctx, int result);
+    void *ctx;
+    struct dp_addr target[CHAIN_TARGETS_MAX];
+    struct dp_addr bound;
+    int fd;
+    unsigned at; /* leads to target[at] now */
+    bool connecting;
+    struct stage stage[CHAIN_TARGETS_MAX]; /* [0]: a stream dialer; [k + 1]: tunnel k */
+    struct watch {
+        struct io_fd io;
+        struct chain *chain;
+        short revents;
+    } watch[WANT_FDS];
+    unsigned n_watch;
+    struct io_timer timer;
+};
+
+static const struct dp_dialer_ops *stage_ops(const struct stage *stage)
+{
+    return instance_dialer(stage->link->dialer);
+}
+
+static bool dials_itself(const struct link *link)
+{
+    const struct dp_dialer_ops *ops = instance_dialer(link->dialer);
+    return !ops->hop && ops->start;
+}
+
+void chain_plan_init(struct chain_plan *plan, const struct link *link, bool raw)
+{
+    unsigned n_tunnels = 0;
+    *plan = (struct chain_plan){.raw = raw};
+    for (unsigned i = 0; i < link->depth; i++) {
+        if (link_is_tunnel(link->chain[i]))
+            plan->tunnel[n_tunnels++] = link->chain[i];
+        else
+            plan->bottom = link->chain[i];
+    }
+    plan->n_targets = n_tunnels + 1 - raw;
+}
+
+bool chain_plan_takes_names(const struct chain_plan *plan, unsigned k)
+{
+    if (k > 0)
+        return link_caps(plan->tunnel[k - 1]) & DP_NAMES;
+    return plan->bottom && dials_itself(plan->bottom) && link_caps(plan->bottom) & DP_NAMES;
+}
+
+/* ---- waiting ---- */
+
+static void chain_unwatch(struct chain *c)
+{
+    for (unsigned i = 0; i < c->n_watch; i++)
+        io_watch(c->io, &c->watch[i].io, 0);
+    c->n_watch = 0;
+    io_timer(c->io, &c->timer, 0);
+}
+
+static int chain_step(struct chain *c);
+
+static void chain_resume(struct chain *c)
+{
+    int result = chain_step(c);
+    if (result != DP_AGAIN)
+        c->over(c, c->ctx, result);
+}
+
+static void chain_ready(struct io_fd *io, short revents)
+{
+    struct watch *w = (struct watch *)((char *)io - offsetof(struct watch, io));
+    w->revents = revents;
+    chain_resume(w->chain);
+}
+
+static void chain_timer(struct io_timer *timer)
+{
+    chain_resume((struct chain *)((char *)timer - offsetof(struct chain, timer)));
+}
+
+/* Waits for what `want` says. What was watched before and is wanted again costs nothing. */
+static void chain_watch(struct chain *c, const struct dp_want *want)
+{
+    unsigned n = want->nfds < WANT_FDS ? want->nfds : WANT_FDS;
+    for (unsigned i = 0; i < WANT_FDS; i++) {
+        struct watch *w = &c->watch[i];
+        w->revents = 0;
+        bool same = i < n && i < c->n_watch && w->io.fd == want->fd[i].fd;
+        if (i < c->n_watch && !same)
+            io_watch(c->io, &w->io, 0);
+        if (i >= n)
+            continue;
+        w->io.fd = want->fd[i].fd;
+        w->io.ready = chain_ready;
+        w->chain = c;
+        io_watch(c->io, &w->io, (short)(want->fd[i].events & (POLLIN | POLLOUT)));
+    }
+    c->n_watch = n;
+    c->timer.fire = chain_timer;
+    io_timer(c->io, &c->timer, want->deadline);
+}
+
+/* ---- the stages ---- */
+
+static bool is_own_listener(const struct dial_env *env, const struct dp_addr *to)
+{
+    for (size_t i = 0; env->config && i < env->config->n_listeners; i++)
+        if (addr_equal(&env->config->listener[i].listen, to))
+            return true;
+    return false;
+}
+
+/* An address of this host is no destination, but by a link that is itself on the loopback. */
+static int guard(const struct chain *c, const struct dp_addr *local)
+{
+    const struct dp_addr *to = &c->target[c->plan->n_targets - 1];
+    if (c->plan->raw)
+        return DP_OK;
+    if (is_own_listener(c->env, to))
+        return DP_ERR_DENIED;
+    if (!addr_is_loopback(to) && !addr_is_any(to))
+        return DP_OK;
+    return local && local->salen && addr_is_loopback(local) ? DP_OK : DP_ERR_DENIED;
+}
+
+static void connect_wait(struct chain *c)
+{
+    struct dp_want want = {.nfds = 1, .fd = {{.fd = c->fd, .events = POLLOUT}}};
+    chain_watch(c, &want);
+}
+
+static int connect_start(struct chain *c)
+{
+    const struct dp_addr *to = &c->target[0];
+    struct dp_addr local;
+    int fd = socket_open(c->plan->bottom, addr_family(to), SOCK_STREAM, &local);
+    if (fd < 0)
+        return fd;
+    c->fd = fd;
+    int err = c->plan->n_targets == 1 ? guard(c, &local) : DP_OK;
+    if (err != DP_OK)
+        return err;
+    c->connecting = true;
+    int result = socket_connect(fd, to);
+    if (result == DP_AGAIN)
+        connect_wait(c);
+    return result;
+}
+
+static int connect_step(struct chain *c)
+{
+    int result = socket_connected(c->fd, &c->target[0], &c->bound);
+    if (result == DP_AGAIN)
+        connect_wait(c);
+    else
+        c->connecting = false;
+    return result;
+}
+
+static void want_init(struct chain *c, struct dp_want *want)
+{
+    *want = (struct dp_want){.size = sizeof *want, .now = io_now(c->io)};
+    for (unsigned i = 0; i < c->n_watch; i++) {
+        want->fd[i].fd = c->watch[i].io.fd;
+        want->fd[i].events = c->watch[i].io.events;
+        want->fd[i].revents = c->watch[i].revents;
+    }
+}
+
+static int stage_start(struct chain *c, struct stage *s, struct dp_want *want, struct dp_conn *conn)
+{
+    s->req = (struct dp_dial_req){
+        .size = sizeof s->req, .proto = DP_TCP, .to = c->target[c->at], .fd = c->fd};
+    int result = stage_ops(s)->start(s->link->dialer->self, s->dial, &s->req, want, conn);
+    s->state = result < 0 ? ENDED : RUNNING;
+    return result;
+}
+
+/* A name is of no use to most clients and lies in the plugin's memory: only its port is kept. */
+static void bound_set(struct chain *c, const struct dp_addr *bound)
+{
+    c->bound = *bound;
+    if (!bound->salen)
+        c->bound = (struct dp_addr){.port = bound->port};
+}
+
+static int stage_step(struct chain *c, struct stage *s)
+{
+    struct dp_want want;
+    struct dp_conn conn = {.size = sizeof conn, .fd = c->fd};
+    want_init(c, &want);
+    int result = s->state == NOT_STARTED ? stage_start(c, s, &want, &conn)
+                                         : stage_ops(s)->step(s->dial, &want, &conn);
+    if (result == DP_AGAIN)
+        chain_watch(c, &want);
+    if (result != DP_OK)
+        return result <= DP_AGAIN ? result : DP_ERR_LINK;
+    if (c->fd < 0)
+        c->fd = conn.fd;
+    if (conn.bound.salen || conn.bound.name_len)
+        bound_set(c, &conn.bound);
+    return c->fd < 0 ? DP_ERR_LINK : DP_OK;
+}
+
+/* Below the top, whatever is wrong with the way to the next server is this link's fault. */
+static int blame_below_top(const struct chain *c, int err)
+{
+    int blame = dp_blame(err);
+    bool excuse = blame == DP_DEST || blame == DP_PATH;
+    return excuse && !chain_at_top(c) ? DP_ERR_LINK : err;
+}
+
+static int chain_step(struct chain *c)
+{
+    do {
+        int result = c->connecting ? connect_step(c) : stage_step(c, &c->stage[c->at]);
+        if (result == DP_AGAIN)
+            return DP_AGAIN;
+        chain_unwatch(c);
+        if (result < 0)
+            return blame_below_top(c, result);
+    } while (++c->at < c->plan->n_targets);
+    return DP_OK;
+}
+
+/* ---- life ---- */
+
+static size_t dial_bytes(const struct link *link)
+{
+    return ((size_t)instance_dialer(link->dialer)->dial_size + 15) / 16 * 16;
+}
+
+static struct chain *chain_alloc(const struct chain_plan *plan)
+{
+    const struct link *link[CHAIN_TARGETS_MAX] = {
+        plan->bottom && dials_itself(plan->bottom) ? plan->bottom : NULL};
+    size_t size = (sizeof(struct chain) + 15) / 16 * 16, at = size;
+    for (unsigned i = 0; i < plan->n_targets; i++) {
+        if (i > 0)
+            link[i] = plan->tunnel[i - 1];
+        size += link[i] ? dial_bytes(link[i]) : 0;
+    }
+    struct chain *c = calloc(1, size);
+    for (unsigned i = 0; c && i < plan->n_targets; i++) {
+        c->stage[i].link = link[i];
+        c->stage[i].dial = (char *)c + at;
+        at += link[i] ? dial_bytes(link[i]) : 0;
+    }
+    return c;
+}
+
+/* Where the socket's own address decides (a plain connect to the destination), connect_start() asks
+ * the guard; any other way it is asked first. */
+static int chain_begin(struct chain *c)
+{
+    bool dialer = c->stage[0].link != NULL;
+    int err = dialer || c->plan->n_targets > 1 ? guard(c, NULL) : DP_OK;
+    if (err != DP_OK)
+        return err;
+    if (dialer)
+        return chain_step(c);
+    int result = connect_start(c);
+    if (result == DP_OK)
+        return chain_step(c);
+    return result == DP_AGAIN ? DP_AGAIN : blame_below_top(c, result);
+}
+
+int chain_start(struct dial_env *env, const struct chain_plan *plan, const struct dp_addr *targets,
+                void (*over)(struct chain *chain, void *ctx, int result), void *ctx,
+                struct chain **chain)
+{
+    struct chain *c = chain_alloc(plan);
+    *chain = NULL;
+    if (!c)
+        return DP_ERR_LOCAL;
+    c->io = env->io;
+    c->env = env;
+    c->plan = plan;
+    c->over = over;
+    c->ctx = ctx;
+    c->fd = -1;
+    memcpy(c->target, targets, plan->n_targets * sizeof *targets);
+    int result = chain_begin(c);
+    if (result < 0)
+        chain_free(c);
+    else
+        *chain = c;
+    return result;
+}
+
+bool chain_at_top(const struct chain *c)
+{
+    return !c->plan->raw && c->at + 1 >= c->plan->n_targets;
+}
+
+static bool has_end(const struct stage *s)
+{
+    return s->state == RUNNING && stage_ops(s)->end;
+}
+
+struct chain *chain_take(struct chain *c, int *fd, struct dp_addr *bound)
+{
+    *fd = c->fd;
+    *bound = c->bound;
+    c->fd = -1;
+    for (unsigned i = 0; i < c->plan->n_targets; i++)
+        if (c->stage[i].link && has_end(&c->stage[i]))
+            return c;
+    chain_free(c);
+    return NULL;
+}
+
+void chain_free(struct chain *c)
+{
+    if (!c)
+        return;
+    chain_unwatch(c);
+    for (unsigned i = CHAIN_TARGETS_MAX; i-- > 0;)
+        if (c->stage[i].link && has_end(&c->stage[i]))
+            stage_ops(&c->stage[i])->end(c->stage[i].dial);
+    if (c->fd >= 0)
+        close(c->fd);
+    free(c);
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT
+ * dial.c: the dial engine.
+ *
+ * Links are tried in the order the pool's balancer picks them: the next at once when one fails, or
+ * after a delay beside one that has failed lately. The first that works wins and ends the others.
+ * Blame decides (dispatch-plugin.h): whether another link is worth a try, and what counts against
+ * the link.
+ */
+#include "route/dial.h"
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LANES_MAX 16 /* links tried for one request; `retries` is at most 15 */
+
+/* How long a link that has failed lately may stay silent before the next is tried beside it; longer
+ * for one that is known to be slow. */
+#define HEDGE_NS (250 * NS_PER_MS)
+
+struct lane {
+    struct attempt *attempt; /* NULL: over */
+    struct claim claim;      /* held while attempt is set */
+};
+
+struct dial {
+    struct dial_env *env;
+    void (*over)(struct dial *d, void *ctx, int err);
+    void *ctx;
+    struct dial_request request;
+    uint64_t tried[POOL_TRIED_WORDS];
+    struct lane lane[LANES_MAX];
+    unsigned n_lanes;
+    unsigned tries_left;
+    unsigned path_errors;
+    struct link *unproven[LANES_MAX]; /* failed with PATH: to blame if another link gets through */
+    unsigned n_unproven;
+    struct lane *winner;
+    struct io_timer budget, hedge;
+    int err; /* the one to report */
+    char link_name[65];
+    bool ended;
+};
+
+static void dial_finish(struct dial *d, int err)
+{
+    d->err = err;
+    io_timer(d->env->io, &d->budget, 0);
+    io_timer(d->env->io, &d->hedge, 0);
+    d->over(d, d->ctx, err);
+}
+
+/* Reports from the loop, for what ended before dial_start() had returned. */
+static void dial_finish_later(struct dial *d, int err)
+{
+    d->err = err;
+    d->ended = true;
+    io_timer(d->env->io, &d->hedge, 0);
+    io_timer(d->env->io, &d->budget, io_now(d->env->io));
+}
+
+static void lane_end(struct dial *d, struct lane *lane, int err)
+{
+    attempt_free(lane->attempt);
+    lane->attempt = NULL;
+    claim_end(&lane->claim, err, io_now(d->env->io), 0, 0);
+}
+
+static void lanes_end(struct dial *d)
+{
+    for (unsigned i = 0; i < d->n_lanes; i++)
+        if (d->lane[i].attempt && &d->lane[i] != d->winner)
+            lane_end(d, &d->lane[i], DP_ERR_CANCELLED);
+}
+
+static bool any_running(const struct dial *d)
+{
+    for (unsigned i = 0; i < d->n_lanes; i++)
+        if (d->lane[i].attempt)
+            return true;
+    return false;
+}
+
+/* Remembers what the failure says; returns false if it settles the request. */
+static bool failure_note(struct dial *d, struct link *link, int err)
+{
+    if (error_worse(d->err, err) == err) {
+        d->err = err;
+        snprintf(d->link_name, sizeof d->link_name, "%s", link->name);
+    }
+    switch (dp_blame(err)) {
+    case DP_LINK:
+        link_failed(link, io_now(d->env->io));
+        return true;
+    case DP_UNABLE:
+        if (err == DP_ERR_FAMILY)
+            d->tries_left++; /* skipped, not failed */
+        return true;
+    case DP_PATH:
+        if (d->n_unproven < LANES_MAX) {
+            ref_get(&link->ref);
+            d->unproven[d->n_unproven++] = link;
+        }
+        if (++d->path_errors == 2) /* the way is bad from two sides: nothing new is started */
+            d->tries_left = 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* One link got through: those that did not are to blame, silent ones included. */
+static void success_note(struct dial *d)
+{
+    int64_t now = io_now(d->env->io);
+    for (unsigned i = 0; i < d->n_unproven; i++)
+        link_failed(d->unproven[i], now);
+    for (struct lane *lane = d->lane; lane < d->winner; lane++)
+        if (lane->attempt)
+            link_failed(lane->claim.link, now);
+}
+
+static void attempt_over(struct attempt *a, void *ctx, int result);
+
+static void hedge_arm(struct dial *d, const struct link *link)
+{
+    int64_t rtt = dp_load(&link->stat->rtt);
+    int64_t delay = rtt > HEDGE_NS / 2 ? 2 * rtt : HEDGE_NS;
+    bool wanted = link_is_suspect(link) && d->tries_left > 0;
+    io_timer(d->env->io, &d->hedge, wanted ? io_now(d->env->io) + delay : 0);
+}
+
+static int64_t attempt_limit(const struct dial *d)
+{
+    int64_t left = d->budget.at_ns - io_now(d->env->io);
+    return left < d->request.attempt_ns ? left : d->request.attempt_ns;
+}
+
+static int lane_start(struct dial *d, struct lane *lane)
+{
+    return attempt_start(d->env, lane->claim.link, &d->request.flow.dest, d->request.raw,
+                         attempt_limit(d), attempt_over, d, &lane->attempt);
+}
+
+/* Tries the next link; one that fails at once makes room for the one after. Returns DP_AGAIN while
+ * anything runs, DP_OK with a winner, or the error to report. */
+static int dial_next(struct dial *d)
+{
+    bool go_on = true;
+    while (go_on && d->tries_left > 0 && d->n_lanes < LANES_MAX) {
+        struct lane *lane = &d->lane[d->n_lanes];
+        d->request.flow.now = io_now(d->env->io);
+        if (!pool_claim(d->request.pool, &d->request.flow, d->tried, &lane->claim))
+            break;
+        d->tries_left--;
+        d->request.flow.attempt++;
+        int result = lane_start(d, lane);
+        if (result >= 0)
+            d->n_lanes++;
+        if (result == DP_AGAIN) {
+            hedge_arm(d, lane->claim.link);
+            return DP_AGAIN;
+        }
+        if (result == DP_OK) {
+            d->winner = lane;
+            return DP_OK;
+        }
+        go_on = failure_note(d, lane->claim.link, result);
+        claim_end(&lane->claim, result, io_now(d->env->io), 0, 0);
+    }
+    if (go_on && any_running(d))
+        return DP_AGAIN;
+    return d->err ? d->err : DP_ERR_LINK; /* no link to be had at all */
+}
+
+static void attempt_over(struct attempt *a, void *ctx, int result)
+{
+    struct dial *d = ctx;
+    struct lane *lane = d->lane;
+    while (lane->attempt != a)
+        lane++;
+    if (result == DP_OK) {
+        d->winner = lane;
+        success_note(d);
+    } else {
+        bool go_on = failure_note(d, lane->claim.link, result);
+        lane_end(d, lane, result);
+        result = go_on ? dial_next(d) : d->err;
+    }
+    if (result == DP_AGAIN)
+        return;
+    lanes_end(d);
+    dial_finish(d, result);
+}
+
+static void hedge_fire(struct io_timer *t)
+{
+    struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, hedge));
+    int result = dial_next(d);
+    if (result == DP_AGAIN)
+        return;
+    if (result == DP_OK)
+        success_note(d);
+    lanes_end(d);
+    dial_finish(d, result);
+}
+
+static void budget_fire(struct io_timer *t)
+{
+    struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, budget));
+    int err = d->ended ? d->err : error_worse(d->err, DP_ERR_HOST_UNREACH);
+    lanes_end(d);
+    dial_finish(d, err);
+}
+
+static void request_copy(struct dial *d, const struct dial_request *request)
+{
+    d->request = *request;
+    d->request.flow.size = sizeof d->request.flow;
+    d->request.flow.proto = DP_TCP;
+    d->request.flow.tried = d->tried;
+    d->request.flow.n_tried = POOL_TRIED_WORDS;
+    ref_get(&request->pool->ref);
+}
+
+struct dial *dial_start(struct dial_env *env, const struct dial_request *request,
+                        void (*over)(struct dial *d, void *ctx, int err), void *ctx)
+{
+    struct dial *d = calloc(1, sizeof *d);
+    if (!d)
+        return NULL;
+    d->env = env;
+    d->over = over;
+    d->ctx = ctx;
+    request_copy(d, request);
+    d->tries_left = 1 + dp_load(&request->pool->retries);
+    snprintf(d->link_name, sizeof d->link_name, "none");
+    d->budget.fire = budget_fire;
+    d->hedge.fire = hedge_fire;
+    io_timer(env->io, &d->budget, io_now(env->io) + request->connect_ns);
+    int result = dial_next(d);
+    if (result != DP_AGAIN) {
+        if (result == DP_OK)
+            success_note(d);
+        lanes_end(d);
+        dial_finish_later(d, result);
+    }
+    return d;
+}
+
+void dial_take(struct dial *d, struct stream *stream)
+{
+    struct lane *lane = d->winner;
+    int64_t took_ns, now = io_now(d->env->io);
+    stream->chain = attempt_take(lane->attempt, &stream->fd, &stream->bound, &took_ns);
+    stream->claim = lane->claim;
+    link_worked(stream->claim.link, now, took_ns);
+    claim_connected(&stream->claim, now);
+    attempt_free(lane->attempt);
+    lane->attempt = NULL;
+    d->winner = NULL;
+}
+
+const char *dial_link_name(const struct dial *d)
+{
+    return d->link_name;
+}
+
+void dial_free(struct dial *d)
+{
+    if (!d)
+        return;
+    io_timer(d->env->io, &d->budget, 0);
+    io_timer(d->env->io, &d->hedge, 0);
+    d->winner = NULL;
+    lanes_end(d);
+    for (unsigned i = 0; i < d->n_unproven; i++)
+        ref_drop(&d->unproven[i]->ref);
+    ref_drop(&d->request.pool->ref);
+    free(d);
+}
+
+void stream_close(struct stream *stream, int64_t now_ns, uint64_t rx, uint64_t tx)
+{
+    if (stream->fd >= 0)
+        close(stream->fd);
+    stream->fd = -1;
+    chain_free(stream->chain);
+    stream->chain = NULL;
+    claim_end(&stream->claim, DP_OK, now_ns, rx, tx);
+}

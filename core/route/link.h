@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * link.h: one way out at work: its dialer instance, its chain, its counters.
+ */
+#ifndef ROUTE_LINK_H
+#define ROUTE_LINK_H
+
+#include "base/ref.h"
+#include "plugin/instance.h"
+#include "route/arena.h"
+
+#define LINK_DEPTH_MAX 4 /* levels of a chain */
+
+/* Immutable after link_new(), but for *stat, whose fields are atomic. */
+struct link {
+    struct ref ref;
+    const char *name; /* the instance's copy */
+    uint64_t id;
+    struct instance *dialer;
+    struct link *via;                         /* NULL: none; holds a reference */
+    const struct link *chain[LINK_DEPTH_MAX]; /* bottom first; the last is this link */
+    unsigned depth;
+    const struct dp_addr *dns; /* in the dialer's config */
+    size_t n_dns;
+    struct arena *arena;
+    struct dp_stat *stat;
+};
+
+/* Makes the link with a new dialer instance; takes a reference on via. NULL: see errors. [main] */
+struct link *link_new(struct config *config, const struct conf_link *conf, struct link *via,
+                      struct arena *arena, struct trash *trash, struct conf_errors *errors);
+
+/* Would `conf`, going via `via`, make the same link? Weight and limit do not count. */
+bool link_same(const struct link *link, const struct conf_link *conf, const struct link *via);
+
+/* Is the dialer a tunnel (hop, start, step)? */
+bool link_is_tunnel(const struct link *link);
+uint32_t link_caps(const struct link *link);
+
+/* The outcome of a dial that counts: a success measures `took_ns` and ends a row of failures. */
+void link_worked(const struct link *link, int64_t now_ns, int64_t took_ns);
+void link_failed(const struct link *link, int64_t now_ns);
+
+/* Has it failed since it last worked? Then a second link is tried early beside it. */
+bool link_is_suspect(const struct link *link);
+
+#endif

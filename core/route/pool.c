@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ * pool.c: picking from a published view, and the claims that make counting exact.
+ */
+#include "route/pool.h"
+#include "base/log.h"
+#include "route/view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A claim that loses this often is not losing to other threads but to a plugin that reports wrong
+ * counts; it is then taken as it is. */
+#define CLAIM_TRIES 10000
+
+static void pool_destroy(struct ref *r)
+{
+    struct pool *pool = (struct pool *)((char *)r - offsetof(struct pool, ref));
+    pool_view_free(pool_swap(pool, NULL));
+    arena_free(pool->arena, pool->state);
+    ref_drop(&pool->balancer->ref);
+    free(pool);
+}
+
+struct pool *pool_new(struct config *config, const struct conf_pool *conf, struct arena *arena,
+                      struct trash *trash, struct conf_errors *errors)
+{
+    struct pool *pool = calloc(1, sizeof *pool);
+    if (!pool) {
+        conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
+        return NULL;
+    }
+    pool->balancer = instance_new(config, &conf->balancer, "pool", conf->name, trash, errors);
+    if (!pool->balancer) {
+        free(pool);
+        return NULL;
+    }
+    ref_init(&pool->ref, trash, pool_destroy);
+    pool->name = pool->balancer->host.name;
+    pool->arena = arena;
+    pool->retries = conf->retries;
+    pool->state = arena_alloc(arena, instance_balancer(pool->balancer)->pool_state);
+    if (!pool->state) {
+        conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
+        ref_drop(&pool->ref);
+        return NULL;
+    }
+    return pool;
+}
+
+bool pool_same(const struct pool *pool, const struct conf_pool *conf)
+{
+    return strcmp(pool->name, conf->name) == 0 &&
+           conf_instance_equal(&pool->balancer->conf, &conf->balancer);
+}
+
+static struct pool_view *pool_seen(const struct pool *pool)
+{
+    return __atomic_load_n(&pool->view, __ATOMIC_ACQUIRE);
+}
+
+static struct dp_pool pool_handle(const struct pool *pool, const struct pool_view *view)
+{
+    return (struct dp_pool){.size = sizeof(struct dp_pool),
+                            .slot_state = view->slot_stride,
+                            .self = pool->balancer->self,
+                            .picker = view->picker,
+                            .state = pool->state,
+                            .slots = view->slots,
+                            .view = &view->dp};
+}
+
+/* What the plugin picked, or, if that cannot be, the first allowed member. */
+static uint32_t pick_checked(struct pool *pool, const struct dp_pool *handle,
+                             const struct dp_flow *flow, uint32_t *seen)
+{
+    *seen = DP_NONE;
+    uint32_t i = instance_balancer(pool->balancer)->pick(handle, flow, seen);
+    if (i == DP_NONE || (i < handle->view->n && dp_allowed(handle, flow, i)))
+        return i;
+    /* A member may have met its limit since it was picked: that is no fault of the plugin's. */
+    bool full = i < handle->view->n && handle->view->member[i]->limit;
+    if (!full && dp_add(&pool->misled, 1) == 0)
+        log_line(LOG_WARN, "pool",
+                 "%s: its balancer picked member %u of %u, which is not allowed; "
+                 "the first allowed one is used",
+                 pool->name, i, handle->view->n);
+    *seen = DP_NONE;
+    for (i = 0; i < handle->view->n; i++)
+        if (dp_allowed(handle, flow, i))
+            return i;
+    return DP_NONE;
+}
+
+/* Raises the member's count by one if it is still what the pick rested on and below the limit. */
+static bool count_up(struct dp_stat *stat, uint32_t limit, uint32_t seen)
+{
+    uint32_t active = seen != DP_NONE ? seen : dp_load(&stat->active);
+    do {
+        if (limit && active >= limit)
+            return false;
+        if (__atomic_compare_exchange_n(&stat->active, &active, active + 1, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED))
+            return true;
+    } while (seen == DP_NONE);
+    return false;
+}
+
+bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct claim *claim)
+{
+    const struct pool_view *view = pool_seen(pool);
+    struct dp_pool handle = pool_handle(pool, view);
+    for (unsigned try = 0;; try++) {
+        uint32_t seen, i = pick_checked(pool, &handle, flow, &seen);
+        if (i == DP_NONE)
+            return false;
+        struct link *link = view->link[i];
+        if (!count_up(link->stat, view->dp.member[i]->limit, try < CLAIM_TRIES ? seen : DP_NONE))
+            continue;
+        uint32_t slot = view->dp.member[i]->slot;
+        tried[slot / 64] |= UINT64_C(1) << (slot % 64);
+        dp_add(&link->stat->dialing, 1);
+        dp_add(&link->stat->picks, 1);
+        ref_get(&pool->ref);
+        ref_get(&link->ref);
+        *claim = (struct claim){
+            .pool = pool, .link = link, .slot = slot, .dialing = true, .at_ns = flow->now};
+        return true;
+    }
+}
+
+void claim_connected(struct claim *claim, int64_t now_ns)
+{
+    claim->dialing = false;
+    claim->connected_ns = now_ns;
+    dp_add(&claim->link->stat->dialing, UINT32_MAX); /* one less */
+}
+
+/* The balancer hears of it only while the slot is still this link's. */
+static void claim_report(const struct claim *claim, const struct dp_outcome *outcome)
+{
+    const struct dp_balancer_ops *ops = instance_balancer(claim->pool->balancer);
+    if (!ops->done)
+        return;
+    const struct pool_view *view = pool_seen(claim->pool);
+    if (claim->slot >= view->n_slots || view->slot_link[claim->slot] != claim->link)
+        return;
+    struct dp_pool handle = pool_handle(claim->pool, view);
+    ops->done(&handle, claim->slot, outcome);
+}
+
+void claim_end(struct claim *claim, int err, int64_t now_ns, uint64_t rx, uint64_t tx)
+{
+    struct dp_stat *stat = claim->link->stat;
+    int64_t dialed_ns = claim->dialing ? now_ns : claim->connected_ns;
+    struct dp_outcome outcome = {.size = sizeof outcome,
+                                 .err = err,
+                                 .dial_ns = dialed_ns - claim->at_ns,
+                                 .life_ns = now_ns - dialed_ns,
+                                 .rx = rx,
+                                 .tx = tx};
+    if (claim->dialing)
+        dp_add(&stat->dialing, UINT32_MAX);
+    dp_add(&stat->rx, rx);
+    dp_add(&stat->tx, tx);
+    claim_report(claim, &outcome);
+    __atomic_fetch_sub(&stat->active, 1, __ATOMIC_ACQ_REL);
+    ref_drop(&claim->link->ref);
+    ref_drop(&claim->pool->ref);
+    *claim = (struct claim){0};
+}

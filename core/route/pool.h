@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ * pool.h: a balancer instance over its members: views, publishing them, picking from them.
+ *
+ * The main thread builds a view and swaps the pointer; workers pick from whatever view they see, and
+ * hold it no longer than one turn of their loop. Counting is exact in any number of threads.
+ */
+#ifndef ROUTE_POOL_H
+#define ROUTE_POOL_H
+
+#include "route/link.h"
+
+struct pool_view;
+
+struct pool {
+    struct ref ref;
+    const char *name; /* the instance's copy */
+    struct instance *balancer;
+    struct arena *arena;
+    void *state;            /* pool_state bytes in the arena */
+    struct pool_view *view; /* atomic: published */
+    uint64_t gen;           /* of the last view built [main] */
+    uint32_t retries;       /* atomic */
+    uint32_t misled;        /* atomic: picks that were out of range or not allowed */
+};
+
+/* What one attempt holds of a pool and a link; ended exactly once. */
+struct claim {
+    struct pool *pool;
+    struct link *link;
+    uint32_t slot;
+    bool dialing;
+    int64_t at_ns, connected_ns;
+};
+
+struct pool *pool_new(struct config *config, const struct conf_pool *conf, struct arena *arena,
+                      struct trash *trash, struct conf_errors *errors);
+bool pool_same(const struct pool *pool, const struct conf_pool *conf);
+
+/* Builds a view of these links (in conf's order) beside the one in use: slots of links that stay
+ * are kept with their state. NULL: see errors. [main] */
+struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
+                                struct link *const *links, struct conf_errors *errors);
+/* Publishes it; returns the one before, to be freed when no worker can hold it. [main] */
+struct pool_view *pool_swap(struct pool *pool, struct pool_view *view);
+void pool_view_free(struct pool_view *view); /* NULL is fine [main] */
+/* Frees a view that was never published. [main] */
+void pool_view_discard(struct pool_view *view);
+
+/* Words needed for a flow's `tried`: one bit for each slot of the pool. */
+#define POOL_TRIED_WORDS 16
+#define POOL_SLOTS_MAX (POOL_TRIED_WORDS * 64)
+
+/* Picks a member for the flow and claims it. flow->tried (writable through `tried`) gets its bit.
+ * Returns false when no member is allowed. [worker] */
+bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct claim *claim);
+
+/* The dial succeeded: it is no longer counted as dialing. [worker] */
+void claim_connected(struct claim *claim, int64_t now_ns);
+
+/* Gives the claim back; err DP_OK after a connection, rx and tx its bytes. [worker] */
+void claim_end(struct claim *claim, int err, int64_t now_ns, uint64_t rx, uint64_t tx);
+
+#endif

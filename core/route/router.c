@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ * router.c: a configuration at work.
+ */
+#include "route/router.h"
+
+#include <stdlib.h>
+
+static struct link *link_take_over(const struct router *old, const struct conf_link *conf,
+                                   const struct link *via)
+{
+    for (size_t i = 0; old && i < old->config->n_links; i++)
+        if (link_same(old->link[i], conf, via)) {
+            ref_get(&old->link[i]->ref);
+            return old->link[i];
+        }
+    return NULL;
+}
+
+static struct pool *pool_take_over(const struct router *old, const struct conf_pool *conf)
+{
+    for (size_t i = 0; old && i < old->config->n_pools; i++)
+        if (pool_same(old->pool[i], conf)) {
+            ref_get(&old->pool[i]->ref);
+            return old->pool[i];
+        }
+    return NULL;
+}
+
+/* Makes link i, and before it the one it goes by. config has no circle in `via`. */
+static struct link *link_make(struct router *r, size_t i, const struct router *old,
+                              struct arena *arena, struct trash *trash, struct conf_errors *errors)
+{
+    const struct conf_link *conf = &r->config->link[i];
+    struct link *via = NULL;
+    if (r->link[i])
+        return r->link[i];
+    if (conf->via &&
+        !(via = link_make(r, (size_t)(conf->via - r->config->link), old, arena, trash, errors)))
+        return NULL;
+    r->link[i] = link_take_over(old, conf, via);
+    if (!r->link[i])
+        r->link[i] = link_new(r->config, conf, via, arena, trash, errors);
+    return r->link[i];
+}
+
+static int links_make(struct router *r, const struct router *old, struct arena *arena,
+                      struct trash *trash, struct conf_errors *errors)
+{
+    size_t failed = 0;
+    for (size_t i = 0; i < r->config->n_links; i++)
+        failed += !link_make(r, i, old, arena, trash, errors);
+    return failed ? -1 : 0;
+}
+
+static struct pool_view *view_make(struct router *r, const struct conf_pool *conf,
+                                   struct pool *pool, struct conf_errors *errors)
+{
+    struct link **links = calloc(conf->n_links, sizeof(struct link *));
+    if (!links) {
+        conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
+        return NULL;
+    }
+    for (size_t i = 0; i < conf->n_links; i++)
+        links[i] = r->link[conf->link[i] - r->config->link];
+    struct pool_view *view = pool_view_new(pool, conf, links, errors);
+    free(links);
+    return view;
+}
+
+static int pools_make(struct router *r, const struct router *old, struct arena *arena,
+                      struct trash *trash, struct conf_errors *errors)
+{
+    size_t failed = 0;
+    for (size_t i = 0; i < r->config->n_pools; i++) {
+        const struct conf_pool *conf = &r->config->pool[i];
+        r->pool[i] = pool_take_over(old, conf);
+        if (!r->pool[i])
+            r->pool[i] = pool_new(r->config, conf, arena, trash, errors);
+        if (r->pool[i])
+            r->view[i] = view_make(r, conf, r->pool[i], errors);
+        failed += !r->view[i];
+    }
+    return failed ? -1 : 0;
+}
+
+struct router *router_new(struct config *config, const struct router *old, struct arena *arena,
+                          struct trash *trash, struct conf_errors *errors)
+{
+    struct router *r = calloc(1, sizeof *r);
+    if (!r) {
+        config_free(config);
+        conf_error(errors, NULL, "out of memory");
+        return NULL;
+    }
+    r->config = config;
+    r->link = calloc(config->n_links + 1, sizeof(struct link *));
+    r->pool = calloc(config->n_pools + 1, sizeof(struct pool *));
+    r->view = calloc(config->n_pools + 1, sizeof(struct pool_view *));
+    if (!r->link || !r->pool || !r->view) {
+        conf_error(errors, NULL, "out of memory");
+    } else if (links_make(r, old, arena, trash, errors) == 0 &&
+               pools_make(r, old, arena, trash, errors) == 0) {
+        return r;
+    }
+    for (size_t i = 0; r->view && i < config->n_pools; i++)
+        pool_view_discard(r->view[i]);
+    router_free(r);
+    return NULL;
+}
+
+void router_publish(struct router *r)
+{
+    for (size_t i = 0; i < r->config->n_pools; i++) {
+        dp_store(&r->pool[i]->retries, r->config->pool[i].retries);
+        r->view[i] = pool_swap(r->pool[i], r->view[i]);
+    }
+}
+
+void router_settle(struct router *r)
+{
+    for (size_t i = 0; i < r->config->n_pools; i++) {
+        pool_view_free(r->view[i]);
+        r->view[i] = NULL;
+    }
+}
+
+void router_free(struct router *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; r->pool && i < r->config->n_pools; i++)
+        if (r->pool[i])
+            ref_drop(&r->pool[i]->ref);
+    for (size_t i = 0; r->link && i < r->config->n_links; i++)
+        if (r->link[i])
+            ref_drop(&r->link[i]->ref);
+    config_free(r->config);
+    free(r->link);
+    free(r->pool);
+    free(r->view);
+    free(r);
+}
+
+struct pool *router_pool(const struct router *r, const struct conf_pool *conf)
+{
+    return r->pool[conf - r->config->pool];
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ * router.h: a configuration at work: its links and pools, made new or taken over from before.
+ */
+#ifndef ROUTE_ROUTER_H
+#define ROUTE_ROUTER_H
+
+#include "route/pool.h"
+
+struct router {
+    struct config *config;
+    struct link **link;      /* as config->link */
+    struct pool **pool;      /* as config->pool */
+    struct pool_view **view; /* of each pool: the one to publish, then the one it replaced */
+};
+
+/* Builds links, pools and views beside those of `old` (NULL: none), which go on as they are. A link
+ * or pool that would be the same is taken over with its counters and state. Takes config over, also
+ * on failure: NULL, see errors. [main] */
+struct router *router_new(struct config *config, const struct router *old, struct arena *arena,
+                          struct trash *trash, struct conf_errors *errors);
+
+/* Publishes the new views. Workers may now hold the old or the new. [main] */
+void router_publish(struct router *router);
+
+/* Frees the views that were replaced, when no worker can hold one any more. [main] */
+void router_settle(struct router *router);
+
+/* Lets go of links and pools; those still in use by sessions end with these. [main] */
+void router_free(struct router *router);
+
+/* The pool at work of one in config. */
+struct pool *router_pool(const struct router *router, const struct conf_pool *conf);
+
+#endif

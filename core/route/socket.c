@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT
+ * socket.c: sockets that leave by a link, and what went wrong with them.
+ */
+#include "route/socket.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* An error that connect() gives at once came from this machine: there is no way out by this link. */
+static int error_local(int err)
+{
+    switch (err) {
+    case ENETUNREACH:
+        return DP_ERROR(DP_LINK, 3);
+    case EHOSTUNREACH:
+        return DP_ERROR(DP_LINK, 4);
+    case EACCES:
+    case EPERM: /* a local firewall, perhaps for this link only */
+        return DP_ERROR(DP_LINK, 2);
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+        return DP_ERR_LOCAL;
+    case EAFNOSUPPORT:
+        return DP_ERR_FAMILY;
+    case ECONNREFUSED:
+    case ECONNRESET:
+        return DP_ERR_REFUSED;
+    default:
+        return DP_ERR_LINK;
+    }
+}
+
+/* One that comes later came from the way or from the destination. */
+static int error_remote(int err)
+{
+    switch (err) {
+    case ENETUNREACH:
+        return DP_ERR_NET_UNREACH;
+    case EHOSTUNREACH:
+    case ETIMEDOUT:
+        return DP_ERR_HOST_UNREACH;
+    case EACCES: /* administratively prohibited */
+        return DP_ERR_DENIED;
+    default:
+        return error_local(err);
+    }
+}
+
+static void option_set(int fd, int level, int option, int value)
+{
+    /* Each only improves the connection: without it things still work. */
+    int done = setsockopt(fd, level, option, &value, sizeof value);
+    (void)done;
+}
+
+void socket_tune(int fd)
+{
+    option_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    option_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    option_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+    option_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+    option_set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+void socket_set_reset(int fd)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    int done = setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    (void)done;
+}
+
+int socket_prepare(int fd, const struct link *bottom, int family, int type, struct dp_addr *local)
+{
+    *local = (struct dp_addr){0};
+    const struct dp_dialer_ops *ops = instance_dialer(bottom->dialer);
+    if (!ops->prepare)
+        return DP_OK;
+    int err = ops->prepare(bottom->dialer->self, fd, family, type, local);
+    if (err != DP_OK)
+        return err < 0 ? err : DP_ERR_LINK;
+    if (!local->salen)
+        return DP_OK;
+    option_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1); /* or ports run out early */
+    if (bind(fd, (const struct sockaddr *)&local->sa, local->salen) < 0)
+        return error_local(errno);
+    return DP_OK;
+}
+
+int socket_open(const struct link *bottom, int family, int type, struct dp_addr *local)
+{
+    int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return error_local(errno);
+    *local = (struct dp_addr){0};
+    int err = bottom ? socket_prepare(fd, bottom, family, type, local) : DP_OK;
+    if (err == DP_OK) {
+        if (type == SOCK_STREAM)
+            socket_tune(fd);
+        return fd;
+    }
+    close(fd);
+    return err;
+}
+
+int socket_connect(int fd, const struct dp_addr *to)
+{
+    if (connect(fd, (const struct sockaddr *)&to->sa, to->salen) == 0)
+        return DP_OK;
+    if (errno == EINPROGRESS || errno == EINTR)
+        return DP_AGAIN;
+    return error_local(errno);
+}
+
+/* SO_ERROR alone is 0 while the connect is still pending; having a peer is the proof. */
+static int connect_result(int fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0)
+        return DP_OK;
+    int err = 0;
+    len = sizeof err;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+        return DP_ERR_LOCAL;
+    return err ? error_remote(err) : DP_AGAIN;
+}
+
+int socket_connected(int fd, const struct dp_addr *to, struct dp_addr *bound)
+{
+    int result = connect_result(fd);
+    if (result != DP_OK)
+        return result;
+    struct sockaddr_storage own;
+    socklen_t len = sizeof own;
+    if (getsockname(fd, (struct sockaddr *)&own, &len) < 0)
+        return DP_ERR_LOCAL;
+    addr_from_sockaddr(bound, (const struct sockaddr *)&own, len);
+    if (addr_equal(bound, to)) /* it met itself: nobody listens there */
+        return DP_ERR_REFUSED;
+    return DP_OK;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * socket.h: sockets that leave by a link, and what went wrong with them.
+ */
+#ifndef ROUTE_SOCKET_H
+#define ROUTE_SOCKET_H
+
+#include "route/link.h"
+
+/* A non-blocking, close-on-exec socket prepared by the bottom link's dialer if that is a socket
+ * dialer, bound to the source address it asks for. `local`: that address, or salen 0. Returns the
+ * descriptor or an error. `bottom` NULL: prepared by nobody. */
+int socket_open(const struct link *bottom, int family, int type, struct dp_addr *local);
+
+/* The same for a socket made elsewhere, fresh and unbound: runs the dialer's prepare() and binds the
+ * source address it asks for. Returns DP_OK or an error. */
+int socket_prepare(int fd, const struct link *bottom, int family, int type, struct dp_addr *local);
+
+/* Starts to connect. Returns DP_OK, DP_AGAIN (wait until writable, then socket_connected), or an
+ * error. */
+int socket_connect(int fd, const struct dp_addr *to);
+
+/* After readiness: DP_OK with the socket's own address, DP_AGAIN, or an error. */
+int socket_connected(int fd, const struct dp_addr *to, struct dp_addr *bound);
+
+/* What dispatch sets on every TCP socket: no delay, keepalive after 60 s, each 10 s, 3 times. */
+void socket_tune(int fd);
+
+/* So that closing it sends a reset. */
+void socket_set_reset(int fd);
+
+#endif

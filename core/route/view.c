@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ * view.c: building a pool's next view beside the one in use.
+ */
+#include "route/view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOTS_MIN 16 /* room for members to come before the slots must move */
+
+static uint32_t round8(uint32_t n)
+{
+    return (n + 7) / 8 * 8;
+}
+
+void pool_view_free(struct pool_view *view)
+{
+    if (!view)
+        return;
+    if (view->picker)
+        instance_balancer(view->pool->balancer)->drop(view->picker);
+    for (uint32_t i = 0; view->link && i < view->dp.n; i++)
+        ref_drop(&view->link[i]->ref);
+    if (view->slots_retired)
+        arena_free(view->pool->arena, view->slots);
+    free(view->member);
+    free(view->pointers);
+    free(view->link);
+    free(view->slot_link);
+    free(view);
+}
+
+/* Members of the old view that are in the new one keep their slot. */
+static void slots_keep(struct pool_view *view, const struct pool_view *old)
+{
+    for (uint32_t s = 0; old && s < old->n_slots && s < view->n_slots; s++)
+        for (uint32_t i = 0; i < view->dp.n; i++)
+            if (old->slot_link[s] == view->link[i]) {
+                view->slot_link[s] = view->link[i];
+                view->member[i].slot = s;
+            }
+}
+
+static bool has_slot(const struct pool_view *view, uint32_t i)
+{
+    return view->slot_link[view->member[i].slot] == view->link[i];
+}
+
+/* Gives the others a slot that neither view uses: workers still write those of the old one. */
+static void slots_give(struct pool_view *view, const struct pool_view *old)
+{
+    const struct pool_view *shared = old && old->slots == view->slots ? old : NULL;
+    uint32_t s = 0;
+    for (uint32_t i = 0; i < view->dp.n; i++) {
+        if (has_slot(view, i))
+            continue;
+        while (view->slot_link[s] || (shared && shared->slot_link[s]))
+            s++;
+        view->slot_link[s] = view->link[i];
+        view->member[i].slot = s;
+        memset((char *)view->slots + (size_t)s * view->slot_stride, 0, view->slot_stride);
+    }
+}
+
+/* The old slots where they suffice for both views, else larger ones with a copy of what was there.
+ * Numbers that change between the copy and the swap are lost: a few counts, at a rare reload. */
+static int slots_place(struct pool *pool, struct pool_view *view, const struct pool_view *old)
+{
+    if (old && old->n_slots >= old->dp.n + view->dp.n) {
+        view->n_slots = old->n_slots;
+        view->slots = old->slots;
+    } else {
+        uint32_t n = view->dp.n * 2 + (old ? old->n_slots : 0);
+        view->n_slots = n < SLOTS_MIN ? SLOTS_MIN : n > POOL_SLOTS_MAX ? POOL_SLOTS_MAX : n;
+        view->slots = arena_alloc(pool->arena, (size_t)view->n_slots * view->slot_stride);
+        if (!view->slots)
+            return -1;
+        if (old)
+            memcpy(view->slots, old->slots, (size_t)old->n_slots * view->slot_stride);
+    }
+    view->slot_link = calloc(view->n_slots, sizeof(struct link *));
+    return view->slot_link ? 0 : -1;
+}
+
+static void members_fill(struct pool_view *view, const struct conf_pool *conf,
+                         struct link *const *links)
+{
+    for (uint32_t i = 0; i < view->dp.n; i++) {
+        struct link *link = links[i];
+        ref_get(&link->ref);
+        view->link[i] = link;
+        view->pointers[i] = &view->member[i];
+        view->member[i] = (struct dp_member){.size = sizeof(struct dp_member),
+                                             .name = link->name,
+                                             .id = link->id,
+                                             .weight = conf->link[i]->weight,
+                                             .usable = 1,
+                                             .limit = conf->link[i]->max_connections,
+                                             .stat = link->stat};
+    }
+}
+
+static struct pool_view *view_alloc(struct pool *pool, size_t n)
+{
+    if (n >= POOL_SLOTS_MAX / 2)
+        return NULL;
+    struct pool_view *view = calloc(1, sizeof *view);
+    if (!view)
+        return NULL;
+    view->pool = pool;
+    view->slot_stride = round8(instance_balancer(pool->balancer)->slot_state);
+    view->member = calloc(n, sizeof *view->member);
+    view->pointers = calloc(n, sizeof *view->pointers);
+    view->link = calloc(n, sizeof(struct link *));
+    if (view->member && view->pointers && view->link)
+        return view;
+    pool_view_free(view);
+    return NULL;
+}
+
+void pool_view_discard(struct pool_view *view)
+{
+    if (!view)
+        return;
+    const struct pool_view *used = view->pool->view;
+    view->slots_retired = !used || view->slots != used->slots;
+    pool_view_free(view);
+}
+
+struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
+                                struct link *const *links, struct conf_errors *errors)
+{
+    const struct dp_balancer_ops *ops = instance_balancer(pool->balancer);
+    struct pool_view *old = pool->view;
+    struct pool_view *view = view_alloc(pool, conf->n_links);
+    if (!view) {
+        conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
+        return NULL;
+    }
+    view->dp = (struct dp_view){.size = sizeof view->dp,
+                                .n = (uint32_t)conf->n_links,
+                                .gen = ++pool->gen,
+                                .member = view->pointers};
+    members_fill(view, conf, links);
+    if (slots_place(pool, view, old) < 0) {
+        conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
+        pool_view_discard(view);
+        return NULL;
+    }
+    slots_keep(view, old);
+    slots_give(view, old);
+    if (ops->build && ops->build(pool->balancer->self, &view->dp, &view->picker) != DP_OK) {
+        conf_error(errors, NULL, "pool \"%s\": its balancer cannot work with these links",
+                   conf->name);
+        pool_view_discard(view);
+        return NULL;
+    }
+    return view;
+}
+
+struct pool_view *pool_swap(struct pool *pool, struct pool_view *view)
+{
+    struct pool_view *old = __atomic_exchange_n(&pool->view, view, __ATOMIC_ACQ_REL);
+    if (old)
+        old->slots_retired = !view || old->slots != view->slots;
+    return old;
+}
