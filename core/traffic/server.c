@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT
+ * server.c: the workers and what they serve by.
+ *
+ * A change: build everything new beside the old; publish; send each worker a message to serve by
+ * it; when all have answered, none can hold anything of the old, and that is let go.
+ */
+#include "traffic/server.h"
+#include "base/log.h"
+#include "traffic/listen.h"
+#include "traffic/worker.h"
+
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Shared numbers of links and pools. Only touched pages cost memory. */
+#define ARENA_SIZE ((size_t)64 << 20)
+
+struct server {
+    struct worker *worker;
+    unsigned n_workers;
+    struct arena *arena;
+    struct trash trash;
+    struct service *service; /* NULL: none yet */
+    struct loop *main_loop;
+    bool draining;
+    void (*drained)(void *ctx);
+    void *drained_ctx;
+};
+
+/* ---- telling all workers something ---- */
+
+struct order {
+    struct message message;
+    void (*run)(struct worker *w, const void *arg);
+    const void *arg;
+    sem_t *done;
+};
+
+static void order_run(struct worker *w, struct message *m)
+{
+    struct order *o = (struct order *)m;
+    o->run(w, o->arg);
+    sem_post(o->done); /* the last touch: `o` is the waiting thread's */
+}
+
+/* Runs it in every worker and waits until all have. */
+static void workers_order(struct server *s, void (*run)(struct worker *w, const void *arg),
+                          const void *arg)
+{
+    sem_t done;
+    sem_init(&done, 0, 0);
+    struct order *order = calloc(s->n_workers, sizeof *order);
+    if (!order)
+        abort(); /* a few bytes at a reload: no way to tell the workers without */
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        order[i] =
+            (struct order){.message = {.run = order_run}, .run = run, .arg = arg, .done = &done};
+        worker_send(&s->worker[i], &order[i].message);
+    }
+    for (unsigned i = 0; i < s->n_workers; i++)
+        while (sem_wait(&done) < 0)
+            ;
+    sem_destroy(&done);
+    free(order);
+}
+
+static void order_serve(struct worker *w, const void *service)
+{
+    worker_serve(w, service);
+}
+
+static void order_stop(struct worker *w, const void *arg)
+{
+    (void)arg;
+    worker_stop(w);
+}
+
+/* ---- services ---- */
+
+/* The open socket of an equal listener in the service before, or -1. */
+static int listener_reuse(const struct service *old, const struct conf_listener *l)
+{
+    const struct config *config = old ? old->router->config : NULL;
+    for (size_t i = 0; config && i < config->n_listeners; i++)
+        if (addr_equal(&config->listener[i].listen, &l->listen))
+            return old->fd[i];
+    return -1;
+}
+
+static bool service_has_fd(const struct service *service, int fd)
+{
+    for (size_t i = 0; service && i < service->router->config->n_listeners; i++)
+        if (service->fd[i] == fd)
+            return true;
+    return false;
+}
+
+/* Frees a service and closes the listening sockets that `keep` does not use. */
+static void service_free(struct service *service, const struct service *keep)
+{
+    if (!service)
+        return;
+    for (size_t i = 0; service->fd && i < service->router->config->n_listeners; i++)
+        if (service->fd[i] >= 0 && !service_has_fd(keep, service->fd[i]))
+            close(service->fd[i]);
+    router_free(service->router);
+    free(service->fd);
+    free(service);
+}
+
+static int listeners_open(struct service *new, const struct service *old,
+                          struct conf_errors *errors)
+{
+    const struct config *config = new->router->config;
+    int failed = 0;
+    new->fd = malloc((config->n_listeners + 1) * sizeof *new->fd);
+    if (!new->fd) {
+        conf_error(errors, NULL, "out of memory");
+        return -1;
+    }
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        new->fd[i] = listener_reuse(old, &config->listener[i]);
+        if (new->fd[i] < 0)
+            new->fd[i] = listen_open(&config->listener[i], errors);
+        failed |= new->fd[i] < 0;
+    }
+    return failed ? -1 : 0;
+}
+
+/* Undoes a service that was never published. */
+static void service_discard(struct service *new, const struct service *old)
+{
+    for (size_t i = 0; i < new->router->config->n_pools; i++)
+        pool_view_discard(new->router->view[i]);
+    service_free(new, old);
+}
+
+static struct service *service_new(struct server *s, struct config *config,
+                                   struct conf_errors *errors)
+{
+    struct service *new = calloc(1, sizeof *new);
+    if (!new) {
+        config_free(config);
+        conf_error(errors, NULL, "out of memory");
+        return NULL;
+    }
+    const struct router *old = s->service ? s->service->router : NULL;
+    new->router = router_new(config, old, s->arena, &s->trash, errors);
+    if (!new->router) {
+        free(new);
+        return NULL;
+    }
+    if (listeners_open(new, s->service, errors) == 0)
+        return new;
+    service_discard(new, s->service);
+    return NULL;
+}
+
+int server_apply(struct server *s, struct config *config, struct conf_errors *errors)
+{
+    struct service *new = service_new(s, config, errors);
+    trash_empty(&s->trash); /* what a failure has dropped */
+    if (!new)
+        return -1;
+    router_publish(new->router);
+    workers_order(s, order_serve, new);
+    router_settle(new->router);
+    service_free(s->service, new);
+    s->service = new;
+    trash_empty(&s->trash);
+    return 0;
+}
+
+const struct config *server_config(const struct server *s)
+{
+    return s->service->router->config;
+}
+
+struct dp_addr server_listen_addr(const struct server *s, size_t i)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    struct dp_addr addr = server_config(s)->listener[i].listen;
+    if (getsockname(s->service->fd[i], (struct sockaddr *)&sa, &len) == 0)
+        addr_from_sockaddr(&addr, (const struct sockaddr *)&sa, len);
+    return addr;
+}
+
+/* ---- the end ---- */
+
+static void worker_idle(void *ctx)
+{
+    loop_wake(((struct server *)ctx)->main_loop);
+}
+
+static void order_drain(struct worker *w, const void *server)
+{
+    w->idle = worker_idle;
+    w->idle_ctx = (void *)server;
+    worker_serve(w, NULL);
+}
+
+static bool sessions_left(const struct server *s)
+{
+    for (unsigned i = 0; i < s->n_workers; i++)
+        if (dp_load(&s->worker[i].n_sessions) > 0)
+            return true;
+    return false;
+}
+
+void server_drain(struct server *s, void (*drained)(void *ctx), void *ctx)
+{
+    s->drained = drained;
+    s->drained_ctx = ctx;
+    s->draining = true;
+    workers_order(s, order_drain, s);
+    for (size_t i = 0; s->service && i < server_config(s)->n_listeners; i++) {
+        close(s->service->fd[i]);
+        s->service->fd[i] = -1;
+    }
+    loop_wake(s->main_loop);
+}
+
+void server_woken(struct server *s)
+{
+    trash_empty(&s->trash);
+    if (s->draining && s->drained && !sessions_left(s)) {
+        void (*drained)(void *) = s->drained;
+        s->drained = NULL;
+        drained(s->drained_ctx);
+    }
+}
+
+static void main_wake(void *ctx)
+{
+    loop_wake(ctx);
+}
+
+/* First all threads end, then what they could still have sent each other is freed. */
+static void workers_end(struct server *s)
+{
+    if (s->n_workers > 0)
+        workers_order(s, order_stop, NULL);
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_join(&s->worker[i]);
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_free(&s->worker[i]);
+}
+
+struct server *server_new(unsigned n_workers, struct loop *main_loop)
+{
+    struct server *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->main_loop = main_loop;
+    s->trash = (struct trash){.wake = main_wake, .ctx = main_loop};
+    s->arena = arena_new(ARENA_SIZE, false);
+    s->worker = calloc(n_workers, sizeof *s->worker);
+    if (!s->arena || !s->worker) {
+        server_free(s);
+        return NULL;
+    }
+    for (unsigned i = 0; i < n_workers; i++) {
+        struct worker *w = &s->worker[i];
+        w->id = i;
+        w->all = s->worker;
+        w->n_all = n_workers;
+    }
+    for (; s->n_workers < n_workers; s->n_workers++)
+        if (worker_start(&s->worker[s->n_workers]) < 0) {
+            server_free(s);
+            return NULL;
+        }
+    return s;
+}
+
+void server_free(struct server *s)
+{
+    if (!s)
+        return;
+    workers_end(s);
+    service_free(s->service, NULL);
+    trash_empty(&s->trash);
+    arena_destroy(s->arena);
+    free(s->worker);
+    free(s);
+}

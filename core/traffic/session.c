@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT
+ * session.c: one client connection from accept to close.
+ *
+ *   GREETING -> REQUEST -> DIALING -> RELAYING -> closed
+ *       \          \          \
+ *        +----------+----------+--> REFUSED (answered; drained until the client closes) -> closed
+ *
+ * A raw session starts in DIALING. Bytes the client sends before it is answered stay in order: the
+ * handshake's buffer takes some, the rest waits in the kernel.
+ */
+#include "traffic/session.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "proto/sniff.h"
+#include "proto/socks5.h"
+#include "route/dial.h"
+#include "route/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A greeting and a request of the greatest length, and some payload behind them. */
+#define HANDSHAKE_BUFFER 768
+
+/* After a refusal the client has this long to read it and close (RFC 1928: not more than 10 s). */
+#define REFUSED_NS (2 * NS_PER_S)
+
+enum state { GREETING, REQUEST, DIALING, RELAYING, REFUSED };
+
+/* Needed until the relay runs. */
+struct handshake {
+    struct pool *pool; /* a reference */
+    bool raw;
+    struct dial *dial;
+    int64_t since_ns; /* accepted; then, when dialing, the start of that */
+    struct dp_addr dest;
+    size_t len; /* of what has come and is not used up */
+    uint8_t bytes[HANDSHAKE_BUFFER];
+    char name[256]; /* what dest.name points to */
+    char listener[65];
+};
+
+struct session {
+    struct session *next, **prev; /* in the worker's list */
+    struct worker *worker;
+    enum state state;
+    int fd;
+    struct io_fd io; /* the client, until the relay takes over */
+    struct io_timer timer;
+    struct dp_addr client;
+    struct handshake *hs;
+    struct stream stream;
+    struct relay relay;
+};
+
+struct session *session_next(const struct session *s)
+{
+    return s->next;
+}
+
+static const struct conf_timeouts *timeouts(const struct session *s)
+{
+    return &s->worker->env.config->timeouts;
+}
+
+/* ---- the end ---- */
+
+static void handshake_free(struct session *s)
+{
+    if (!s->hs)
+        return;
+    dial_free(s->hs->dial);
+    ref_drop(&s->hs->pool->ref);
+    free(s->hs);
+    s->hs = NULL;
+}
+
+void session_close(struct session *s)
+{
+    struct worker *w = s->worker;
+    io_watch(w->io, &s->io, 0);
+    io_timer(w->io, &s->timer, 0);
+    relay_stop(&s->relay);
+    handshake_free(s);
+    if (s->stream.claim.link)
+        stream_close(&s->stream, io_now(w->io), s->relay.side[1].received,
+                     s->relay.side[0].received);
+    close(s->fd);
+    *s->prev = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    free(s);
+    worker_session_over(w);
+}
+
+/* Sends the answer, then waits for the client to close: closing first, with input unread, would
+ * reset the connection and could take the answer with it. */
+static void refuse(struct session *s, const void *answer, size_t len)
+{
+    handshake_free(s);
+    if (len == 0 || send(s->fd, answer, len, MSG_NOSIGNAL) != (ssize_t)len ||
+        shutdown(s->fd, SHUT_WR) < 0) {
+        session_close(s);
+        return;
+    }
+    s->state = REFUSED;
+    io_watch(s->worker->io, &s->io, POLLIN);
+    io_timer(s->worker->io, &s->timer, io_now(s->worker->io) + REFUSED_NS);
+}
+
+static void refuse_socks5(struct session *s, int code)
+{
+    uint8_t reply[SOCKS5_REPLY_MAX];
+    size_t len = socks5_reply(reply, code, NULL);
+    refuse(s, reply, len);
+}
+
+static void drain(struct session *s)
+{
+    ssize_t n = recv(s->fd, s->worker->buffer->bytes, RELAY_BUFFER, 0);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        session_close(s);
+}
+
+/* ---- the handshake ---- */
+
+static void log_mistake(const struct session *s, enum sniff kind)
+{
+    static struct log_rate rate[SNIFF_UNKNOWN + 1];
+    char client[ADDR_TEXT];
+    log_rated(&rate[kind], NS_PER_S, LOG_WARN, "session",
+              "client=%s speaks %s, but this port speaks SOCKS5: set it as a SOCKS5 proxy "
+              "(socks5h://) in that program",
+              addr_text(&s->client, client), sniff_name(kind));
+}
+
+static void refuse_protocol(struct session *s, enum sniff kind)
+{
+    size_t len;
+    const char *answer = sniff_refusal(kind, &len);
+    log_mistake(s, kind);
+    refuse(s, answer, len);
+}
+
+static void consume(struct handshake *hs, size_t n)
+{
+    hs->len -= n;
+    memmove(hs->bytes, hs->bytes + n, hs->len);
+}
+
+static bool on_greeting(struct session *s)
+{
+    struct handshake *hs = s->hs;
+    bool offered = false;
+    enum sniff kind = sniff_first_byte(hs->bytes[0]);
+    if (kind != SNIFF_SOCKS5) {
+        refuse_protocol(s, kind);
+        return false;
+    }
+    int n = socks5_greeting(hs->bytes, hs->len, SOCKS5_NO_AUTH, &offered);
+    if (n <= 0)
+        return false;
+    uint8_t choice[2] = {SOCKS5_VERSION, offered ? SOCKS5_NO_AUTH : SOCKS5_NO_METHOD};
+    if (!offered) {
+        refuse(s, choice, sizeof choice);
+        return false;
+    }
+    if (send(s->fd, choice, sizeof choice, MSG_NOSIGNAL) != sizeof choice) {
+        session_close(s);
+        return false;
+    }
+    consume(hs, (size_t)n);
+    s->state = REQUEST;
+    return true;
+}
+
+static void dial(struct session *s);
+
+static void on_request(struct session *s)
+{
+    struct handshake *hs = s->hs;
+    int n = socks5_request(hs->bytes, hs->len, &hs->dest);
+    if (n == 0)
+        return;
+    if (n < 0) {
+        refuse_socks5(s, -n);
+        return;
+    }
+    if (!hs->dest.salen) {
+        memcpy(hs->name, hs->dest.name, hs->dest.name_len);
+        hs->dest.name = hs->name;
+    }
+    consume(hs, (size_t)n);
+    dial(s);
+}
+
+/* Reads what the client has sent; false when the session is over or there is nothing. */
+static bool fill(struct session *s)
+{
+    struct handshake *hs = s->hs;
+    ssize_t n = recv(s->fd, hs->bytes + hs->len, sizeof hs->bytes - hs->len, 0);
+    if (n > 0) {
+        hs->len += (size_t)n;
+        return true;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n == 0 && s->state == DIALING) /* perhaps only its half: the relay will see */
+        io_watch(s->worker->io, &s->io, 0);
+    else
+        session_close(s);
+    return false;
+}
+
+static void client_ready(struct io_fd *io, short revents)
+{
+    struct session *s = (struct session *)((char *)io - offsetof(struct session, io));
+    (void)revents;
+    if (s->state == REFUSED) {
+        drain(s);
+        return;
+    }
+    if (!fill(s))
+        return;
+    if (s->state == GREETING && !on_greeting(s))
+        return;
+    if (s->state == REQUEST && s->hs->len > 0)
+        on_request(s);
+    else if (s->state == DIALING && s->hs->len == sizeof s->hs->bytes)
+        io_watch(s->worker->io, &s->io, 0); /* the rest waits in the kernel */
+}
+
+/* ---- dialing ---- */
+
+static void log_dial(const struct session *s, const char *link, int err)
+{
+    enum log_level level = err == DP_OK ? LOG_INFO : LOG_WARN;
+    char client[ADDR_TEXT], dest[ADDR_TEXT];
+    if (!log_enabled(level))
+        return;
+    log_line(level, "session", "client=%s dest=%s link=%s code=%02d ms=%lld",
+             addr_text(&s->client, client), s->hs->raw ? "server" : addr_text(&s->hs->dest, dest),
+             link, dp_reply(err),
+             (long long)((io_now(s->worker->io) - s->hs->since_ns) / NS_PER_MS));
+}
+
+/* What this host lacks fails in masses, and through no fault of the request's. */
+static void log_shortage(void)
+{
+    static struct log_rate rate;
+    log_rated(&rate, 10 * NS_PER_S, LOG_WARN, "session",
+              "a connection failed: this host is out of descriptors or memory");
+}
+
+static void relay_over(struct relay *r, enum relay_end end);
+
+/* The reply and the relay's first bytes to the client are one thing; what the client has sent
+ * early goes first to the other side. */
+static void relay_begin(struct session *s)
+{
+    struct handshake *hs = s->hs;
+    uint8_t reply[SOCKS5_REPLY_MAX];
+    size_t reply_len = hs->raw ? 0 : socks5_reply(reply, SOCKS5_OK, &s->stream.bound);
+    const int fd[2] = {s->fd, s->stream.fd};
+    const void *const early[2] = {reply, hs->bytes};
+    const size_t early_len[2] = {reply_len, hs->len};
+
+    s->state = RELAYING;
+    io_watch(s->worker->io, &s->io, 0);
+    s->relay.over = relay_over;
+    int failed = relay_start(&s->relay, s->worker->io, s->worker->buffer, fd, early, early_len);
+    handshake_free(s);
+    if (failed) {
+        session_close(s);
+        return;
+    }
+    int64_t idle = timeouts(s)->idle;
+    io_timer(s->worker->io, &s->timer, idle ? s->relay.active_ns + idle : 0);
+}
+
+static void dial_over(struct dial *d, void *ctx, int err)
+{
+    struct session *s = ctx;
+    if (err == DP_OK) {
+        dial_take(d, &s->stream);
+        log_dial(s, s->stream.claim.link->name, DP_OK);
+        relay_begin(s);
+        return;
+    }
+    if (dp_blame(err) == DP_LOCAL)
+        log_shortage();
+    else
+        log_dial(s, dial_link_name(d), err);
+    if (s->hs->raw)
+        session_close(s);
+    else
+        refuse_socks5(s, dp_reply(err) ? dp_reply(err) : SOCKS5_FAILURE);
+}
+
+static void dial(struct session *s)
+{
+    struct handshake *hs = s->hs;
+    struct dial_request request = {
+        .pool = hs->pool,
+        .flow = {.client = s->client,
+                 .dest = hs->dest,
+                 .listener = {.p = hs->listener, .len = (uint32_t)strlen(hs->listener)}},
+        .raw = hs->raw,
+        .connect_ns = timeouts(s)->connect,
+        .attempt_ns = timeouts(s)->attempt,
+    };
+    s->state = DIALING;
+    hs->since_ns = io_now(s->worker->io);
+    io_timer(s->worker->io, &s->timer, 0); /* the dial has its own limit */
+    hs->dial = dial_start(&s->worker->env, &request, dial_over, s);
+    if (!hs->dial)
+        session_close(s);
+    else if (hs->len == sizeof hs->bytes)
+        io_watch(s->worker->io, &s->io, 0);
+}
+
+/* ---- relaying ---- */
+
+static void relay_over(struct relay *r, enum relay_end end)
+{
+    struct session *s = (struct session *)((char *)r - offsetof(struct session, relay));
+    if (end != RELAY_DONE) {
+        socket_set_reset(s->fd);
+        socket_set_reset(s->stream.fd);
+    }
+    if (log_enabled(LOG_DEBUG)) {
+        char client[ADDR_TEXT];
+        log_line(LOG_DEBUG, "session", "client=%s link=%s %s rx=%llu tx=%llu",
+                 addr_text(&s->client, client), s->stream.claim.link->name,
+                 end == RELAY_DONE ? "closed" : "reset", (unsigned long long)r->side[1].received,
+                 (unsigned long long)r->side[0].received);
+    }
+    session_close(s);
+}
+
+static void timer_fire(struct io_timer *t)
+{
+    struct session *s = (struct session *)((char *)t - offsetof(struct session, timer));
+    int64_t idle = timeouts(s)->idle, at = s->relay.active_ns + idle;
+    if (s->state == RELAYING && (!idle || io_now(s->worker->io) < at))
+        io_timer(s->worker->io, &s->timer, idle ? at : 0);
+    else
+        session_close(s);
+}
+
+/* ---- the start ---- */
+
+static struct handshake *handshake_new(struct session *s, const struct conf_listener *listener)
+{
+    struct handshake *hs = calloc(1, sizeof *hs);
+    if (!hs)
+        return NULL;
+    hs->pool = router_pool(s->worker->service->router, listener->pool);
+    ref_get(&hs->pool->ref);
+    hs->raw = listener->protocols == PROTO_RAW;
+    hs->since_ns = io_now(s->worker->io);
+    snprintf(hs->listener, sizeof hs->listener, "%s", listener->name);
+    return hs;
+}
+
+void session_start(struct worker *w, int fd, const struct dp_addr *client,
+                   const struct conf_listener *listener)
+{
+    struct session *s = calloc(1, sizeof *s);
+    if (s) {
+        s->worker = w;
+        s->hs = handshake_new(s, listener);
+    }
+    if (!s || !s->hs) {
+        free(s);
+        close(fd);
+        worker_session_over(w);
+        return;
+    }
+    s->fd = s->io.fd = fd;
+    s->stream.fd = -1;
+    s->client = *client;
+    s->io.ready = client_ready;
+    s->timer.fire = timer_fire;
+    s->next = w->sessions;
+    s->prev = &w->sessions;
+    if (s->next)
+        s->next->prev = &s->next;
+    w->sessions = s;
+    socket_tune(fd);
+    io_watch(w->io, &s->io, POLLIN);
+    if (s->hs->raw)
+        dial(s);
+    else
+        io_timer(w->io, &s->timer, s->hs->since_ns + timeouts(s)->handshake);
+}

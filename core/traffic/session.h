@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ * session.h: one client connection from accept to close.
+ */
+#ifndef TRAFFIC_SESSION_H
+#define TRAFFIC_SESSION_H
+
+#include "traffic/worker.h"
+
+/* Serves an accepted connection, whose descriptor is now the session's. */
+void session_start(struct worker *w, int fd, const struct dp_addr *client,
+                   const struct conf_listener *listener);
+
+/* Ends it at once, whatever it is doing. */
+void session_close(struct session *s);
+
+/* The next in the worker's list. */
+struct session *session_next(const struct session *s);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ * worker.h: one thread with one loop, which owns its sessions alone.
+ */
+#ifndef TRAFFIC_WORKER_H
+#define TRAFFIC_WORKER_H
+
+#include "route/env.h"
+#include "route/router.h"
+#include "traffic/loop.h"
+#include "traffic/relay.h"
+
+#include <pthread.h>
+
+struct session;
+struct worker;
+
+/* Something for a worker to do in its own thread; whoever sent it owns its memory, which must last
+ * until run() is called. */
+struct message {
+    struct message *next;
+    void (*run)(struct worker *w, struct message *m);
+};
+
+/* What all workers serve by: published by the server as a whole. Immutable. */
+struct service {
+    struct router *router;
+    int *fd; /* listening sockets, as router->config->listener */
+};
+
+/* A listening socket as one worker waits on it. */
+struct acceptor {
+    struct io_fd io;
+    struct worker *worker;
+    const struct conf_listener *conf;
+};
+
+struct worker {
+    unsigned id;
+    pthread_t thread;
+    struct loop *loop;
+    struct io *io;
+    struct dial_env env;
+    struct relay_buffer *buffer;
+    struct message *inbox; /* atomic; a stack, newest first */
+    uint32_t n_sessions;   /* atomic; counted from the moment one is given to this worker */
+    /* From here on its own. */
+    const struct service *service;
+    struct acceptor *acceptor;
+    size_t n_acceptors;
+    struct io_timer accept_pause;
+    struct session *sessions; /* a list */
+    bool draining;
+    void (*idle)(void *ctx); /* while draining: the last session has ended */
+    void *idle_ctx;
+    struct worker *all; /* the workers, n_all of them */
+    unsigned n_all;
+};
+
+int worker_start(struct worker *w); /* 0, or -1 */
+void worker_join(struct worker *w); /* after worker_stop: waits for the thread */
+void worker_free(struct worker *w); /* when all workers have been joined */
+
+/* Runs m->run in the worker's thread, soon, in the order of sending. [any thread] */
+void worker_send(struct worker *w, struct message *m);
+
+/* [worker, inside run()] Serves by `service` from now on; NULL: accepts nothing more. */
+void worker_serve(struct worker *w, const struct service *service);
+/* [worker, inside run()] Closes what is left and stops the loop. */
+void worker_stop(struct worker *w);
+
+/* A session calls it when it is over. */
+void worker_session_over(struct worker *w);
+
+#endif
