@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT
+ * serve.c: dispatch-host at work.
+ */
+#include "serve.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "interfaces.h"
+#include "plugin/loader.h"
+#include "route/router.h"
+#include "traffic/server.h"
+#include "trial.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define EXIT_CONFIG 78
+
+struct host {
+    const struct options *options;
+    struct loop *loop;
+    struct server *server;
+    struct io_timer drain;
+    bool stopping;
+};
+
+/* ---- the configuration ---- */
+
+static void errors_print(const struct conf_errors *errors)
+{
+    for (size_t i = 0; i < errors->n; i++)
+        fprintf(stderr, "%s\n", errors->line[i]);
+}
+
+static struct config *auto_config(const struct options *o, const char *const *path, size_t n_path,
+                                  struct conf_errors *errors)
+{
+    struct conf_command_line words = o->words;
+    const char *const *names = NULL;
+    char *why = NULL;
+    size_t why_len;
+    FILE *out = open_memstream(&why, &why_len);
+    int n = out ? interfaces_auto(&names, out) : -1;
+    if (out)
+        fclose(out);
+    struct config *config = NULL;
+    if (n > 0) {
+        words.link = names;
+        words.n_links = (size_t)n;
+        config = config_from_args(&words, path, n_path, &loader_source, errors);
+    } else {
+        conf_error(errors, NULL, "%s",
+                   n < 0 ? "cannot read this machine's interfaces and routes"
+                         : "no interface has a way out, so there is nothing to dispatch to:");
+        for (char *save = NULL, *line = strtok_r(why, "\n", &save); line;
+             line = strtok_r(NULL, "\n", &save))
+            conf_error(errors, NULL, "  %s", line);
+    }
+    free((void *)names);
+    free(why);
+    return config;
+}
+
+struct config *host_config(const struct options *o, struct conf_errors *errors)
+{
+    const char *const *path;
+    size_t n = loader_fallback_path(&path);
+    switch (o->source) {
+    case FROM_FILE:
+        return config_load(o->file, path, n, &loader_source, errors);
+    case FROM_WORDS:
+        return config_from_args(&o->words, path, n, &loader_source, errors);
+    default:
+        return auto_config(o, path, n, errors);
+    }
+}
+
+/* Loads everything and makes every plugin instance, as the start would. */
+static int try_config(void *ctx)
+{
+    const struct options *o = ctx;
+    struct conf_errors errors = {0};
+    struct trash trash = {0};
+    struct arena *arena = arena_new((size_t)64 << 20, false);
+    struct config *config = host_config(o, &errors);
+    struct router *router =
+        config && arena ? router_new(config, NULL, arena, &trash, &errors) : NULL;
+    for (size_t i = 0; router && i < router->config->n_pools; i++)
+        pool_view_discard(router->view[i]);
+    errors_print(&errors);
+    int result = router ? 0 : EXIT_CONFIG;
+    router_free(router);
+    trash_empty(&trash);
+    arena_destroy(arena);
+    conf_errors_free(&errors);
+    return result;
+}
+
+int host_check(const struct options *o)
+{
+    return trial_run(try_config, (void *)o);
+}
+
+/* ---- what is said at the start ---- */
+
+/* The name without the number that tells equal words apart. */
+static int word_len(const char *name)
+{
+    const char *number = strrchr(name, '#');
+    return (int)(number ? (size_t)(number - name) : strlen(name));
+}
+
+/* The Go tool's own lines, for whoever reads them. */
+static void say_started_words(const struct host *h)
+{
+    const struct config *c = server_config(h->server);
+    char text[ADDR_TEXT];
+    for (size_t i = 0; i < c->n_links; i++)
+        fprintf(stderr, "[INFO] Load balancer %zu: %.*s, contention ratio: %u\n", i + 1,
+                word_len(c->link[i].name), c->link[i].name, c->link[i].weight);
+    struct dp_addr addr = server_listen_addr(h->server, 0);
+    fprintf(stderr, "[INFO] SOCKS server started at %s\n", addr_text(&addr, text));
+    if (h->options->source == FROM_AUTO && c->n_links == 1)
+        fprintf(stderr,
+                "[INFO] Only %s has a way out: there is nothing to balance yet. Connect "
+                "another network and start again, or name links: see --help\n",
+                c->link[0].name);
+    if (h->options->lhost_given && !addr_is_loopback(&addr))
+        fprintf(stderr,
+                "[WARN] %s can be reached by other machines: clients of its own networks "
+                "are served, nobody else\n",
+                text);
+}
+
+static void say_started(const struct host *h)
+{
+    const struct config *c = server_config(h->server);
+    for (size_t i = 0; i < c->n_listeners; i++) {
+        char text[ADDR_TEXT];
+        struct dp_addr addr = server_listen_addr(h->server, i);
+        log_line(LOG_INFO, "listener", "%s: listening on %s pool=%s protocol=%s",
+                 c->listener[i].name, addr_text(&addr, text), c->listener[i].pool->name,
+                 c->listener[i].protocols == PROTO_RAW ? "raw" : "socks5");
+    }
+}
+
+/* ---- signals ---- */
+
+static volatile sig_atomic_t got_hup, got_stop;
+static struct loop *signal_loop;
+
+static void on_signal(int sig)
+{
+    if (sig == SIGHUP)
+        got_hup = 1;
+    else
+        got_stop++;
+    loop_wake(signal_loop);
+}
+
+static void signals_start(struct loop *loop)
+{
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    signal_loop = loop;
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGHUP, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGINT, &sa, NULL);
+}
+
+/* ---- reload and stop ---- */
+
+static void errors_log(const struct conf_errors *errors)
+{
+    for (size_t i = 0; i < errors->n; i++)
+        log_line(LOG_ERROR, "config", "%s", errors->line[i]);
+}
+
+static void reload(struct host *h)
+{
+    struct conf_errors errors = {0};
+    uint32_t workers = server_config(h->server)->workers;
+    struct config *config = NULL;
+    if (host_check(h->options) == 0)
+        config = host_config(h->options, &errors);
+    if (config && config->workers != workers)
+        log_line(LOG_WARN, "config", "workers: takes effect at the next start");
+    if (config && server_apply(h->server, config, &errors) == 0) {
+        log_line(LOG_INFO, "config", "reloaded");
+        say_started(h);
+    } else {
+        errors_log(&errors);
+        log_line(LOG_ERROR, "config", "not reloaded: the configuration of before stays in use");
+    }
+    conf_errors_free(&errors);
+}
+
+static void stop(void *ctx)
+{
+    struct host *h = ctx;
+    loop_stop(h->loop);
+}
+
+static void drain_over(struct io_timer *t)
+{
+    stop((char *)t - offsetof(struct host, drain));
+}
+
+static void drain(struct host *h)
+{
+    int64_t limit = server_config(h->server)->timeouts.drain;
+    h->stopping = true;
+    log_line(LOG_INFO, "host", "stopping: open connections have %lld ms to end",
+             (long long)(limit / NS_PER_MS));
+    struct io *io = loop_io(h->loop);
+    h->drain.fire = drain_over;
+    io_timer(io, &h->drain, io_now(io) + limit);
+    server_drain(h->server, stop, h);
+}
+
+static void woken(void *ctx)
+{
+    struct host *h = ctx;
+    if (got_stop > 1)
+        _exit(0); /* asked twice: at once */
+    if (got_stop && !h->stopping)
+        drain(h);
+    if (got_hup && !h->stopping) {
+        got_hup = 0;
+        reload(h);
+    }
+    server_woken(h->server);
+}
+
+/* ---- the start ---- */
+
+/* Each connection needs two; the shell's soft limit is for programs that use select(). */
+static void descriptors_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_line(LOG_DEBUG, "host", "the limit of open files stays as it is");
+}
+
+/* A configuration that is sound but cannot be served here (a port is taken) is a failure, not a
+ * mistake in it. */
+static int host_begin(struct host *h)
+{
+    struct conf_errors errors = {0};
+    struct config *config = host_config(h->options, &errors);
+    int status = EXIT_CONFIG;
+    if (config) {
+        status = 1;
+        h->server = server_new(config->workers, h->loop);
+        if (!h->server)
+            config_free(config);
+        else if (server_apply(h->server, config, &errors) == 0)
+            status = 0;
+    }
+    errors_print(&errors);
+    conf_errors_free(&errors);
+    return status;
+}
+
+static int host_run(struct host *h)
+{
+    int status = host_begin(h);
+    if (status == 0) {
+        loop_on_wake(h->loop, woken, h);
+        signals_start(h->loop);
+        if (h->options->source == FROM_FILE)
+            say_started(h);
+        else
+            say_started_words(h);
+        if (h->options->quiet)
+            log_set_level(LOG_ERROR);
+        loop_run(h->loop);
+    }
+    server_free(h->server);
+    return status;
+}
+
+int host_serve(const struct options *o)
+{
+    int status = host_check(o);
+    if (status)
+        return o->source == FROM_AUTO && status == EXIT_CONFIG ? 1 : status;
+    struct host h = {.options = o, .loop = loop_new()};
+    if (!h.loop) {
+        log_line(LOG_ERROR, "host", "cannot make an event loop: out of memory or descriptors");
+        return 1;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    descriptors_raise();
+    status = host_run(&h);
+    loop_free(h.loop);
+    return status;
+}
