@@ -10,6 +10,7 @@
 #include "traffic/server.h"
 #include "trial.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,17 @@ static void on_signal(int sig)
     loop_wake(signal_loop);
 }
 
+/* Blocked while the workers are made, who inherit that: only the main thread is interrupted. */
+static void signals_mask(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(how, &set, NULL);
+}
+
 static void signals_start(struct loop *loop)
 {
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
@@ -168,6 +180,7 @@ static void signals_start(struct loop *loop)
     sigaction(SIGHUP, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
+    signals_mask(SIG_UNBLOCK);
 }
 
 /* ---- reload and stop ---- */
@@ -269,6 +282,7 @@ static int host_begin(struct host *h)
 
 static int host_run(struct host *h)
 {
+    signals_mask(SIG_BLOCK);
     int status = host_begin(h);
     if (status == 0) {
         loop_on_wake(h->loop, woken, h);
