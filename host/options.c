@@ -73,7 +73,7 @@ void options_help(FILE *out)
         "      --dump-plugin NAME\n"
         "                       print a plugin's options (NAME as in dialer-socks)\n"
         "      --version        print the version\n"
-        "      --help           print this\n"
+        "  -h, --help           print this\n"
         "\n"
         "Without any: " DISPATCH_SYSCONF_FILE " if there is one, else --auto.\n"
         "Exit status: 0 ended as asked, 1 failure, 2 usage, 78 configuration.\n",
@@ -183,7 +183,8 @@ static int source_settle(struct options *o, bool automatic)
                      "");
     if (automatic && words)
         return usage("--auto finds the links itself: leave out ", "links and -tunnel");
-    if (o->words.tunnel && o->words.n_links == 0 && o->action == ACTION_SERVE)
+    bool used = o->action <= ACTION_DUMP_CONFIG; /* the others print something else */
+    if (used && o->words.tunnel && o->words.n_links == 0)
         return usage("-tunnel needs at least one HOST:PORT", "");
     if (o->file)
         return 0;
@@ -205,7 +206,9 @@ int options_parse(struct options *o, int argc, char **argv)
 {
     bool automatic = false;
     int option;
+    static char name[] = "dispatch-host"; /* what getopt's messages begin with */
     *o = (struct options){.action = ACTION_SERVE};
+    argv[0] = name;
     while ((option = getopt_long_only(argc, argv, "c:qvh", long_options, NULL)) != -1) {
         int bad = option_take(o, option, &automatic);
         if (bad)

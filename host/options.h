@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+/* The first three use the configuration. */
 enum action {
     ACTION_SERVE,
     ACTION_CHECK,

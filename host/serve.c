@@ -78,19 +78,36 @@ struct config *host_config(const struct options *o, struct conf_errors *errors)
     }
 }
 
+static void errors_log(const struct conf_errors *errors)
+{
+    for (size_t i = 0; i < errors->n; i++)
+        log_line(LOG_ERROR, "config", "%s", errors->line[i]);
+}
+
+struct check {
+    const struct options *options;
+    bool reloading; /* a daemon's mistakes are log lines */
+};
+
 /* Loads everything and makes every plugin instance, as the start would. */
 static int try_config(void *ctx)
 {
-    const struct options *o = ctx;
+    const struct check *check = ctx;
+    const struct options *o = check->options;
     struct conf_errors errors = {0};
     struct trash trash = {0};
     struct arena *arena = arena_new((size_t)64 << 20, false);
+    if (o->action == ACTION_SERVE)
+        log_set_level(LOG_ERROR); /* what plugins have to say they say again at the real start */
     struct config *config = host_config(o, &errors);
     struct router *router =
         config && arena ? router_new(config, NULL, arena, &trash, &errors) : NULL;
     for (size_t i = 0; router && i < router->config->n_pools; i++)
         pool_view_discard(router->view[i]);
-    errors_print(&errors);
+    if (check->reloading)
+        errors_log(&errors);
+    else
+        errors_print(&errors);
     int result = router ? 0 : EXIT_CONFIG;
     router_free(router);
     trash_empty(&trash);
@@ -99,9 +116,18 @@ static int try_config(void *ctx)
     return result;
 }
 
+/* Finding nothing to use is a failure of the machine, not a mistake in a configuration. */
 int host_check(const struct options *o)
 {
-    return trial_run(try_config, (void *)o);
+    struct check check = {.options = o};
+    int status = trial_run(try_config, &check);
+    return o->source == FROM_AUTO && status == EXIT_CONFIG ? 1 : status;
+}
+
+static bool reload_check(const struct options *o)
+{
+    struct check check = {.options = o, .reloading = true};
+    return trial_run(try_config, &check) == 0;
 }
 
 /* ---- what is said at the start ---- */
@@ -126,7 +152,7 @@ static void say_started_words(const struct host *h)
     if (h->options->source == FROM_AUTO && c->n_links == 1)
         fprintf(stderr,
                 "[INFO] Only %s has a way out: there is nothing to balance yet. Connect "
-                "another network and start again, or name links: see --help\n",
+                "another network and send SIGHUP, or name links: see --help\n",
                 c->link[0].name);
     if (h->options->lhost_given && !addr_is_loopback(&addr))
         fprintf(stderr,
@@ -185,18 +211,12 @@ static void signals_start(struct loop *loop)
 
 /* ---- reload and stop ---- */
 
-static void errors_log(const struct conf_errors *errors)
-{
-    for (size_t i = 0; i < errors->n; i++)
-        log_line(LOG_ERROR, "config", "%s", errors->line[i]);
-}
-
 static void reload(struct host *h)
 {
     struct conf_errors errors = {0};
     uint32_t workers = server_config(h->server)->workers;
     struct config *config = NULL;
-    if (host_check(h->options) == 0)
+    if (reload_check(h->options))
         config = host_config(h->options, &errors);
     if (config && config->workers != workers)
         log_line(LOG_WARN, "config", "workers: takes effect at the next start");
@@ -303,7 +323,7 @@ int host_serve(const struct options *o)
 {
     int status = host_check(o);
     if (status)
-        return o->source == FROM_AUTO && status == EXIT_CONFIG ? 1 : status;
+        return status;
     struct host h = {.options = o, .loop = loop_new()};
     if (!h.loop) {
         log_line(LOG_ERROR, "host", "cannot make an event loop: out of memory or descriptors");

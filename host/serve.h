@@ -12,7 +12,7 @@ struct config *host_config(const struct options *options, struct conf_errors *er
 /* Serves until told to stop. Returns the exit status. */
 int host_serve(const struct options *options);
 
-/* Checks the configuration with its plugins, prints the mistakes. Returns 0 or 78. */
+/* Checks the configuration with its plugins, prints the mistakes. Returns the exit status. */
 int host_check(const struct options *options);
 
 #endif

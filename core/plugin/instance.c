@@ -3,6 +3,7 @@
  */
 #include "plugin/instance.h"
 #include "base/log.h"
+#include "plugin/loader.h"
 #include "plugin/note.h"
 
 #include <stdlib.h>
@@ -17,12 +18,21 @@ static void host_log(const struct dp_host *host, int level, const char *msg)
     log_line((enum log_level)level, host->name, "%s", msg);
 }
 
+/* A mistake in an option has its line; one in the whole needs the file it came from. */
+static void instance_error(const struct instance *i, const char *option, const char *msg)
+{
+    const char *path = loader_path(i->conf.plugin);
+    char text[512];
+    snprintf(text, sizeof text, "%s (%s)", msg, path);
+    conf_instance_error(i->errors, &i->conf, i->what, option, option || !*path ? msg : text);
+}
+
 static int host_fail(const struct dp_host *host, const char *option, const char *msg)
 {
     const struct instance *i =
         (const struct instance *)((const char *)host - offsetof(struct instance, host));
     if (i->errors)
-        conf_instance_error(i->errors, &i->conf, i->what, option, msg);
+        instance_error(i, option, msg);
     return DP_ERR_LOCAL;
 }
 
@@ -53,8 +63,7 @@ static int instance_create(struct instance *i)
     if (create(&i->host, i->conf.conf, &i->self) == DP_OK)
         return 0;
     if (i->errors->n == before)
-        conf_instance_error(i->errors, &i->conf, i->what, NULL,
-                            "it refused to start and gave no reason");
+        instance_error(i, NULL, "it refused to start and gave no reason");
     return -1;
 }
 
@@ -64,8 +73,7 @@ static int instance_check_caps(struct instance *i)
         return 0;
     if (!(instance_dialer(i)->caps(i->self) & ~KNOWN_CAPS))
         return 0;
-    conf_instance_error(i->errors, &i->conf, i->what, NULL,
-                        "it needs a newer host (it has a capability unknown here)");
+    instance_error(i, NULL, "it needs a newer host (it has a capability unknown here)");
     return -1;
 }
 

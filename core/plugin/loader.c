@@ -194,6 +194,14 @@ static const struct dp_plugin *loader_find(void *ctx, uint32_t kind, const char 
     return NULL;
 }
 
+const char *loader_path(const struct dp_plugin *plugin)
+{
+    for (const struct loaded *l = loaded_list; l; l = l->next)
+        if (&l->plugin == plugin)
+            return l->path;
+    return "";
+}
+
 const struct plugin_source loader_source = {.find = loader_find};
 
 size_t loader_fallback_path(const char *const **path)

@@ -10,6 +10,9 @@
  * pointer. [main] */
 extern const struct plugin_source loader_source;
 
+/* The file a plugin came from; "" if it was not loaded from one. */
+const char *loader_path(const struct dp_plugin *plugin);
+
 /* The folders searched after the configuration's own: those in $DISPATCH_PLUGIN_PATH (separated by
  * colons; ignored when the program runs with raised privilege), then the installed one. Returns
  * their number; the array lives until the process ends. */

@@ -2,6 +2,7 @@
  * socket.c: sockets that leave by a link, and what went wrong with them.
  */
 #include "route/socket.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -64,6 +65,16 @@ void socket_tune(int fd)
     option_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
     option_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
     option_set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+bool socket_unacked(int fd, int64_t *quiet_ns)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return false;
+    *quiet_ns = info.tcpi_last_ack_recv * NS_PER_MS;
+    return info.tcpi_unacked > 0;
 }
 
 void socket_set_reset(int fd)

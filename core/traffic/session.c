@@ -25,6 +25,10 @@
 /* A greeting and a request of the greatest length, and some payload behind them. */
 #define HANDSHAKE_BUFFER 768
 
+/* A peer whose kernel has been silent for so long while it owes an acknowledgement is out of reach.
+ * TCP_USER_TIMEOUT would say so too, but it also ends connections whose peer just pauses reading. */
+#define SILENT_NS (45 * NS_PER_S)
+
 /* After a refusal the client has this long to read it and close (RFC 1928: not more than 10 s). */
 #define REFUSED_NS (2 * NS_PER_S)
 
@@ -54,6 +58,7 @@ struct session {
     struct handshake *hs;
     struct stream stream;
     struct relay relay;
+    int64_t unacked_ns[2]; /* of the relay's sides: since when; 0: not */
 };
 
 struct session *session_next(const struct session *s)
@@ -341,6 +346,35 @@ static void relay_over(struct relay *r, enum relay_end end)
     session_close(s);
 }
 
+static bool side_is_gone(struct session *s, int i, int64_t now_ns)
+{
+    int64_t quiet_ns;
+    if (!socket_unacked(s->relay.side[i].io.fd, &quiet_ns)) {
+        s->unacked_ns[i] = 0;
+        return false;
+    }
+    if (!s->unacked_ns[i])
+        s->unacked_ns[i] = now_ns;
+    return quiet_ns >= SILENT_NS && now_ns - s->unacked_ns[i] >= SILENT_NS;
+}
+
+void session_check(struct session *s, int64_t now_ns)
+{
+    /* Of a connection that has been idle for longer nothing can be unacknowledged still. */
+    bool idle = now_ns - s->relay.active_ns > 2 * SILENT_NS;
+    if (s->state != RELAYING || (idle && !s->unacked_ns[0] && !s->unacked_ns[1]))
+        return;
+    for (int i = 0; i < 2; i++)
+        if (side_is_gone(s, i, now_ns)) {
+            char client[ADDR_TEXT];
+            log_line(LOG_INFO, "session", "client=%s link=%s the %s is out of reach: closed",
+                     addr_text(&s->client, client), s->stream.claim.link->name,
+                     i == 0 ? "client" : "other end");
+            relay_over(&s->relay, RELAY_RESET);
+            return;
+        }
+}
+
 static void timer_fire(struct io_timer *t)
 {
     struct session *s = (struct session *)((char *)t - offsetof(struct session, timer));
@@ -390,6 +424,7 @@ void session_start(struct worker *w, int fd, const struct dp_addr *client,
     if (s->next)
         s->next->prev = &s->next;
     w->sessions = s;
+    worker_watch_sessions(w);
     socket_tune(fd);
     io_watch(w->io, &s->io, POLLIN);
     if (s->hs->raw)

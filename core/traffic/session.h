@@ -13,6 +13,9 @@ void session_start(struct worker *w, int fd, const struct dp_addr *client,
 /* Ends it at once, whatever it is doing. */
 void session_close(struct session *s);
 
+/* Looks, now and then, whether its peers are still there; ends it if one has gone in silence. */
+void session_check(struct session *s, int64_t now_ns);
+
 /* The next in the worker's list. */
 struct session *session_next(const struct session *s);
 

@@ -15,6 +15,8 @@
 
 #define ACCEPTS_MAX 32 /* for one event: others in the loop get their turn */
 
+#define CHECK_NS (5 * NS_PER_S) /* between looks at whether sessions' peers are still there */
+
 /* Out of descriptors or memory: how long nothing is accepted. Clients wait in the backlog. */
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS)
 
@@ -219,6 +221,23 @@ void worker_session_over(struct worker *w)
         w->idle(w->idle_ctx);
 }
 
+static void sessions_check(struct io_timer *t)
+{
+    struct worker *w = (struct worker *)((char *)t - offsetof(struct worker, check));
+    int64_t now = io_now(w->io);
+    for (struct session *s = w->sessions, *next; s; s = next) {
+        next = session_next(s);
+        session_check(s, now);
+    }
+    worker_watch_sessions(w);
+}
+
+void worker_watch_sessions(struct worker *w)
+{
+    if (w->sessions && !w->check.at_ns)
+        io_timer(w->io, &w->check, io_now(w->io) + CHECK_NS);
+}
+
 static void sessions_close(struct worker *w)
 {
     for (struct session *s = w->sessions, *next; s; s = next) {
@@ -231,6 +250,7 @@ void worker_stop(struct worker *w)
 {
     worker_serve(w, NULL);
     sessions_close(w);
+    io_timer(w->io, &w->check, 0);
     loop_stop(w->loop);
 }
 
@@ -266,6 +286,7 @@ int worker_start(struct worker *w)
         w->env.io = w->io;
         w->env.resolver = resolver_cares_new(w->io);
         w->accept_pause.fire = accept_resume;
+        w->check.fire = sessions_check;
         loop_on_wake(w->loop, inbox_run, w);
     }
     if (w->loop && w->buffer && w->env.resolver &&

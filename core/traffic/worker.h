@@ -47,7 +47,7 @@ struct worker {
     const struct service *service;
     struct acceptor *acceptor;
     size_t n_acceptors;
-    struct io_timer accept_pause;
+    struct io_timer accept_pause, check;
     struct session *sessions; /* a list */
     bool draining;
     void (*idle)(void *ctx); /* while draining: the last session has ended */
@@ -68,7 +68,8 @@ void worker_serve(struct worker *w, const struct service *service);
 /* [worker, inside run()] Closes what is left and stops the loop. */
 void worker_stop(struct worker *w);
 
-/* A session calls it when it is over. */
+/* A session calls these when it is in the list, and when it is over. */
+void worker_watch_sessions(struct worker *w);
 void worker_session_over(struct worker *w);
 
 #endif
