@@ -77,9 +77,8 @@ static uint32_t scope_parse(const char *scope)
     uint32_t id = if_nametoindex(scope);
     if (id)
         return id;
-    char *end;
-    unsigned long n = strtoul(scope, &end, 10);
-    return *end || end == scope || n > UINT32_MAX ? 0 : (uint32_t)n;
+    unsigned long n = strtoul(scope, NULL, 10);
+    return scope[strspn(scope, "0123456789")] || n > UINT32_MAX ? 0 : (uint32_t)n;
 }
 
 int addr_parse_ip(struct dp_addr *a, const char *s, size_t len)

@@ -75,6 +75,7 @@ static int opt_check(const struct dp_plugin *p, const struct dp_opt *opt, char *
         return -1;
     }
     if (opt->offset > p->conf_size || p->conf_size - opt->offset < width ||
+        opt->offset % (width < 8 ? width : 8) != 0 ||
         (opt->type == DP_ENUM && !opt->choices)) {
         snprintf(why, why_len, "its option \"%.60s\" does not fit its conf", opt->name);
         return -1;
@@ -84,9 +85,11 @@ static int opt_check(const struct dp_plugin *p, const struct dp_opt *opt, char *
 
 static int opts_check(const struct dp_plugin *p, char *why, size_t why_len)
 {
+    if (p->conf_size > BLOCK_MAX)
+        return refuse(why, why_len, "its conf_size is too large");
     if (p->n_opts == 0)
         return 0;
-    if (!p->opts || p->n_opts > OPTS_MAX || p->opt_size < OPT_SIZE_MIN || p->conf_size > BLOCK_MAX)
+    if (!p->opts || p->n_opts > OPTS_MAX || p->opt_size < OPT_SIZE_MIN)
         return refuse(why, why_len, "its option table is broken (opts, n_opts, opt_size)");
     for (uint32_t i = 0; i < p->n_opts; i++) {
         const char *at = (const char *)p->opts + (size_t)i * p->opt_size;

@@ -5,6 +5,7 @@
  */
 #include "route/attempt.h"
 #include "base/clock.h"
+#include "base/error.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,15 +38,6 @@ struct attempt {
     int err; /* the one to report */
 };
 
-/* DEST says most: the destination itself has answered. */
-int error_worse(int a, int b)
-{
-    static const int rank[] = {[DP_CANCELLED] = 1, [DP_UNABLE] = 2, [DP_LINK] = 3,
-                               [DP_LOCAL] = 4,     [DP_PATH] = 5,   [DP_DEST] = 6};
-    int ra = a ? rank[dp_blame(a)] : 0, rb = b ? rank[dp_blame(b)] : 0;
-    return rb > ra ? b : a;
-}
-
 static void attempt_end(struct attempt *a, int result)
 {
     io_timer(a->env->io, &a->limit, 0);
@@ -61,11 +53,12 @@ static void way_pick(const struct attempt *a, unsigned way, struct dp_addr *to)
     for (unsigned k = 0; k < a->plan.n_targets; k++) {
         const struct target *t = &a->target[k];
         to[k] = t->asked;
-        if (!t->found)
-            continue;
-        to[k] = t->found[way % t->n_found];
-        way /= (unsigned)t->n_found;
-        addr_set_port(&to[k], t->asked.port);
+        if (t->found) {
+            to[k] = t->found[way % t->n_found];
+            way /= (unsigned)t->n_found;
+            addr_set_port(&to[k], t->asked.port);
+        }
+        addr_unmap(&to[k]);
     }
 }
 

@@ -21,7 +21,4 @@ struct chain *attempt_take(struct attempt *a, int *fd, struct dp_addr *bound, in
 
 void attempt_free(struct attempt *a); /* NULL is fine */
 
-/* Which of two errors says more about the destination? Returns it. 0: none yet. */
-int error_worse(int a, int b);
-
 #endif

@@ -2,6 +2,7 @@
  * chain.c: one walk up a link's chain.
  */
 #include "route/chain.h"
+#include "base/error.h"
 #include "route/socket.h"
 
 #include <stdlib.h>
@@ -127,10 +128,22 @@ static void chain_watch(struct chain *c, const struct dp_want *want)
 
 /* ---- the stages ---- */
 
+/* Loopback or all addresses: either way it reaches this host. */
+static bool is_here(const struct dp_addr *a)
+{
+    return addr_is_loopback(a) || addr_is_any(a);
+}
+
+static bool leads_to(const struct dp_addr *to, const struct dp_addr *listen)
+{
+    bool by_any = (addr_is_any(to) || addr_is_any(listen)) && is_here(to) && is_here(listen);
+    return addr_equal(to, listen) || (by_any && to->port == listen->port);
+}
+
 static bool is_own_listener(const struct dial_env *env, const struct dp_addr *to)
 {
     for (size_t i = 0; env->config && i < env->config->n_listeners; i++)
-        if (addr_equal(&env->config->listener[i].listen, to))
+        if (leads_to(to, &env->config->listener[i].listen))
             return true;
     return false;
 }
@@ -143,7 +156,7 @@ static int guard(const struct chain *c, const struct dp_addr *local)
         return DP_OK;
     if (is_own_listener(c->env, to))
         return DP_ERR_DENIED;
-    if (!addr_is_loopback(to) && !addr_is_any(to))
+    if (!is_here(to))
         return DP_OK;
     return local && local->salen && addr_is_loopback(local) ? DP_OK : DP_ERR_DENIED;
 }
@@ -198,7 +211,7 @@ static int stage_start(struct chain *c, struct stage *s, struct dp_want *want, s
         .size = sizeof s->req, .proto = DP_TCP, .to = c->target[c->at], .fd = c->fd};
     int result = stage_ops(s)->start(s->link->dialer->self, s->dial, &s->req, want, conn);
     s->state = result < 0 ? ENDED : RUNNING;
-    return result;
+    return error_checked(result);
 }
 
 /* A name is of no use to most clients and lies in the plugin's memory: only its port is kept. */
@@ -215,11 +228,11 @@ static int stage_step(struct chain *c, struct stage *s)
     struct dp_conn conn = {.size = sizeof conn, .fd = c->fd};
     want_init(c, &want);
     int result = s->state == NOT_STARTED ? stage_start(c, s, &want, &conn)
-                                         : stage_ops(s)->step(s->dial, &want, &conn);
+                                         : error_checked(stage_ops(s)->step(s->dial, &want, &conn));
     if (result == DP_AGAIN)
         chain_watch(c, &want);
     if (result != DP_OK)
-        return result <= DP_AGAIN ? result : DP_ERR_LINK;
+        return result;
     if (c->fd < 0)
         c->fd = conn.fd;
     if (conn.bound.salen || conn.bound.name_len)

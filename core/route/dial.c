@@ -8,6 +8,7 @@
  */
 #include "route/dial.h"
 #include "base/clock.h"
+#include "base/error.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -82,13 +83,19 @@ static bool any_running(const struct dial *d)
     return false;
 }
 
+/* Is this what to report? Then the link it came from is, too. */
+static void error_note(struct dial *d, const struct link *link, int err)
+{
+    if (d->err && error_worse(d->err, err) != err)
+        return;
+    d->err = err;
+    snprintf(d->link_name, sizeof d->link_name, "%s", link->name);
+}
+
 /* Remembers what the failure says; returns false if it settles the request. */
 static bool failure_note(struct dial *d, struct link *link, int err)
 {
-    if (error_worse(d->err, err) == err) {
-        d->err = err;
-        snprintf(d->link_name, sizeof d->link_name, "%s", link->name);
-    }
+    error_note(d, link, err);
     switch (dp_blame(err)) {
     case DP_LINK:
         link_failed(link, io_now(d->env->io));
@@ -174,30 +181,9 @@ static int dial_next(struct dial *d)
     return d->err ? d->err : DP_ERR_LINK; /* no link to be had at all */
 }
 
-static void attempt_over(struct attempt *a, void *ctx, int result)
+/* Ends the dial unless it goes on (DP_AGAIN). */
+static void dial_settle(struct dial *d, int result)
 {
-    struct dial *d = ctx;
-    struct lane *lane = d->lane;
-    while (lane->attempt != a)
-        lane++;
-    if (result == DP_OK) {
-        d->winner = lane;
-        success_note(d);
-    } else {
-        bool go_on = failure_note(d, lane->claim.link, result);
-        lane_end(d, lane, result);
-        result = go_on ? dial_next(d) : d->err;
-    }
-    if (result == DP_AGAIN)
-        return;
-    lanes_end(d);
-    dial_finish(d, result);
-}
-
-static void hedge_fire(struct io_timer *t)
-{
-    struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, hedge));
-    int result = dial_next(d);
     if (result == DP_AGAIN)
         return;
     if (result == DP_OK)
@@ -206,12 +192,36 @@ static void hedge_fire(struct io_timer *t)
     dial_finish(d, result);
 }
 
+static void attempt_over(struct attempt *a, void *ctx, int result)
+{
+    struct dial *d = ctx;
+    struct lane *lane = d->lane;
+    while (lane->attempt != a)
+        lane++;
+    if (result == DP_OK) {
+        d->winner = lane;
+    } else {
+        bool go_on = failure_note(d, lane->claim.link, result);
+        lane_end(d, lane, result);
+        result = go_on ? dial_next(d) : d->err;
+    }
+    dial_settle(d, result);
+}
+
+static void hedge_fire(struct io_timer *t)
+{
+    struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, hedge));
+    dial_settle(d, dial_next(d));
+}
+
 static void budget_fire(struct io_timer *t)
 {
     struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, budget));
-    int err = d->ended ? d->err : error_worse(d->err, DP_ERR_HOST_UNREACH);
+    for (unsigned i = 0; i < d->n_lanes && !d->ended; i++)
+        if (d->lane[i].attempt)
+            error_note(d, d->lane[i].claim.link, DP_ERR_HOST_UNREACH);
     lanes_end(d);
-    dial_finish(d, err);
+    dial_finish(d, d->err);
 }
 
 static void request_copy(struct dial *d, const struct dial_request *request)

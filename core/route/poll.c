@@ -4,7 +4,7 @@
 #include "route/poll.h"
 #include "base/clock.h"
 
-#include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #define FAKE_WAIT_MS 20 /* what a fake clock gives real peers before it jumps */
@@ -91,15 +91,33 @@ static int wait_ms(const struct poll_loop *loop, int64_t until_ns)
     return left <= 0 ? 0 : ms > 60000 ? 60000 : (int)ms;
 }
 
-/* A callback may change the set, so after one has run the rest waits for the next turn. */
-static int run_ready(struct poll_loop *loop, const struct pollfd *ready, unsigned n)
+/* Errors and hang-ups are told as readiness of what was asked for. */
+static short revents_told(short revents, short events)
 {
-    for (unsigned i = 0; i < n; i++)
-        if (ready[i].revents) {
-            loop->fd[i]->ready(loop->fd[i], ready[i].revents);
-            return 1;
-        }
-    return 0;
+    return revents & (POLLERR | POLLHUP | POLLNVAL) ? events : revents & events;
+}
+
+/* A callback may change the set, so after one has run the others wait for the next turn. */
+static bool run_ready(struct poll_loop *loop, const struct pollfd *ready, unsigned n)
+{
+    for (unsigned k = 0; k < n; k++) {
+        unsigned i = (loop->turn + k) % n;
+        if (!ready[i].revents)
+            continue;
+        loop->turn = i + 1;
+        loop->fd[i]->ready(loop->fd[i], revents_told(ready[i].revents, ready[i].events));
+        return true;
+    }
+    return false;
+}
+
+static void run_timer(struct poll_loop *loop)
+{
+    struct io_timer *first = timer_first(loop);
+    if (!first || first->at_ns > poll_now(&loop->io))
+        return;
+    poll_timer(&loop->io, first, 0);
+    first->fire(first);
 }
 
 int poll_turn(struct poll_loop *loop, int64_t until_ns)
@@ -116,15 +134,10 @@ int poll_turn(struct poll_loop *loop, int64_t until_ns)
     for (unsigned i = 0; i < loop->n_fds; i++)
         set[i] = (struct pollfd){.fd = loop->fd[i]->fd, .events = loop->fd[i]->events};
     int n = poll(set, loop->n_fds, wait_ms(loop, next));
-    int ran = n > 0 ? run_ready(loop, set, loop->n_fds) : 0;
+    bool ran = n > 0 && run_ready(loop, set, loop->n_fds);
     free(set);
-    if (ran || (n < 0 && errno == EINTR))
-        return 0;
-    if (loop->fake_now_ns && next > loop->fake_now_ns)
+    if (!ran && n >= 0 && loop->fake_now_ns && next > loop->fake_now_ns)
         loop->fake_now_ns = next;
-    if (first && first->at_ns <= poll_now(&loop->io)) {
-        poll_timer(&loop->io, first, 0);
-        first->fire(first);
-    }
+    run_timer(loop);
     return 0;
 }

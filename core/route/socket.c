@@ -3,6 +3,7 @@
  */
 #include "route/socket.h"
 #include "base/clock.h"
+#include "base/error.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -67,14 +68,15 @@ void socket_tune(int fd)
     option_set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
-bool socket_unacked(int fd, int64_t *quiet_ns)
+struct socket_health socket_health(int fd)
 {
     struct tcp_info info;
     socklen_t len = sizeof info;
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-        return false;
-    *quiet_ns = info.tcpi_last_ack_recv * NS_PER_MS;
-    return info.tcpi_unacked > 0;
+        return (struct socket_health){0};
+    return (struct socket_health){.closed = info.tcpi_state == TCP_CLOSE,
+                                  .unacked = info.tcpi_unacked > 0,
+                                  .quiet_ns = info.tcpi_last_ack_recv * NS_PER_MS};
 }
 
 void socket_set_reset(int fd)
@@ -92,7 +94,7 @@ int socket_prepare(int fd, const struct link *bottom, int family, int type, stru
         return DP_OK;
     int err = ops->prepare(bottom->dialer->self, fd, family, type, local);
     if (err != DP_OK)
-        return err < 0 ? err : DP_ERR_LINK;
+        return err == DP_AGAIN ? DP_ERR_LINK : error_checked(err);
     if (!local->salen)
         return DP_OK;
     option_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1); /* or ports run out early */

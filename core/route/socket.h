@@ -25,9 +25,14 @@ int socket_connected(int fd, const struct dp_addr *to, struct dp_addr *bound);
 /* What dispatch sets on every TCP socket: no delay, keepalive after 60 s, each 10 s, 3 times. */
 void socket_tune(int fd);
 
-/* Has it sent what is not acknowledged yet? quiet_ns: how long nothing at all has come from the peer's
- * kernel. A peer that just does not read acknowledges probes and is not quiet. */
-bool socket_unacked(int fd, int64_t *quiet_ns);
+/* What the kernel knows of the other end. */
+struct socket_health {
+    bool closed;      /* the connection has ended, by a reset if not by us */
+    bool unacked;     /* it owes an acknowledgement */
+    int64_t quiet_ns; /* nothing at all has come from its kernel for so long; one that just does not
+                         read acknowledges probes, and is not quiet */
+};
+struct socket_health socket_health(int fd);
 
 /* So that closing it sends a reset. */
 void socket_set_reset(int fd);

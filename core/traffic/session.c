@@ -346,33 +346,44 @@ static void relay_over(struct relay *r, enum relay_end end)
     session_close(s);
 }
 
-static bool side_is_gone(struct session *s, int i, int64_t now_ns)
+/* A side that has said its end is not read any more, so a reset of it shows only here. */
+static const char *side_fault(struct session *s, int i, int64_t now_ns)
 {
-    int64_t quiet_ns;
-    if (!socket_unacked(s->relay.side[i].io.fd, &quiet_ns)) {
+    struct socket_health health = socket_health(s->relay.side[i].io.fd);
+    if (health.closed)
+        return "has reset the connection";
+    if (!health.unacked)
         s->unacked_ns[i] = 0;
-        return false;
-    }
-    if (!s->unacked_ns[i])
+    else if (!s->unacked_ns[i])
         s->unacked_ns[i] = now_ns;
-    return quiet_ns >= SILENT_NS && now_ns - s->unacked_ns[i] >= SILENT_NS;
+    bool silent =
+        health.unacked && health.quiet_ns >= SILENT_NS && now_ns - s->unacked_ns[i] >= SILENT_NS;
+    return silent ? "is out of reach" : NULL;
+}
+
+/* Of a connection that has long been idle nothing can be unacknowledged still. */
+static bool needs_check(const struct session *s, int64_t now_ns)
+{
+    if (s->state != RELAYING)
+        return false;
+    return now_ns - s->relay.active_ns < 2 * SILENT_NS || s->unacked_ns[0] || s->unacked_ns[1] ||
+           s->relay.side[0].ended || s->relay.side[1].ended;
 }
 
 void session_check(struct session *s, int64_t now_ns)
 {
-    /* Of a connection that has been idle for longer nothing can be unacknowledged still. */
-    bool idle = now_ns - s->relay.active_ns > 2 * SILENT_NS;
-    if (s->state != RELAYING || (idle && !s->unacked_ns[0] && !s->unacked_ns[1]))
-        return;
-    for (int i = 0; i < 2; i++)
-        if (side_is_gone(s, i, now_ns)) {
+    const char *fault = NULL;
+    for (int i = 0; i < 2 && !fault && needs_check(s, now_ns); i++) {
+        fault = side_fault(s, i, now_ns);
+        if (fault && log_enabled(LOG_INFO)) {
             char client[ADDR_TEXT];
-            log_line(LOG_INFO, "session", "client=%s link=%s the %s is out of reach: closed",
+            log_line(LOG_INFO, "session", "client=%s link=%s closed: the %s %s",
                      addr_text(&s->client, client), s->stream.claim.link->name,
-                     i == 0 ? "client" : "other end");
-            relay_over(&s->relay, RELAY_RESET);
-            return;
+                     i == 0 ? "client" : "other end", fault);
         }
+    }
+    if (fault)
+        relay_over(&s->relay, RELAY_RESET);
 }
 
 static void timer_fire(struct io_timer *t)

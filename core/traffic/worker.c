@@ -15,7 +15,7 @@
 
 #define ACCEPTS_MAX 32 /* for one event: others in the loop get their turn */
 
-#define CHECK_NS (5 * NS_PER_S) /* between looks at whether sessions' peers are still there */
+#define CHECK_NS (2 * NS_PER_S) /* between looks at whether sessions' peers are still there */
 
 /* Out of descriptors or memory: how long nothing is accepted. Clients wait in the backlog. */
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS)
