@@ -16,7 +16,7 @@ void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 
 /* One write(2) for a line; never fails, never blocks for long, cuts at 2 KiB. Control bytes in the
- * text come out as \xNN. [any thread] */
+ * text come out as `?`. [any thread] */
 __attribute__((format(printf, 3, 4))) //
 void log_line(enum log_level level, const char *area, const char *fmt, ...);
 

@@ -75,8 +75,7 @@ static int opt_check(const struct dp_plugin *p, const struct dp_opt *opt, char *
         return -1;
     }
     if (opt->offset > p->conf_size || p->conf_size - opt->offset < width ||
-        opt->offset % (width < 8 ? width : 8) != 0 ||
-        (opt->type == DP_ENUM && !opt->choices)) {
+        opt->offset % (width < 8 ? width : 8) != 0 || (opt->type == DP_ENUM && !opt->choices)) {
         snprintf(why, why_len, "its option \"%.60s\" does not fit its conf", opt->name);
         return -1;
     }

@@ -43,26 +43,36 @@ static void instance_free(struct instance *i)
     free(i);
 }
 
-static void instance_destroy(struct ref *r)
+static void instance_end(struct instance *i)
 {
-    struct instance *i = (struct instance *)((char *)r - offsetof(struct instance, ref));
     void (*destroy)(void *) = i->conf.plugin->kind == DP_DIALER ? instance_dialer(i)->destroy
                                                                 : instance_balancer(i)->destroy;
     if (destroy)
         destroy(i->self);
+}
+
+static void instance_destroy(struct ref *r)
+{
+    struct instance *i = (struct instance *)((char *)r - offsetof(struct instance, ref));
+    instance_end(i);
     instance_free(i);
 }
 
+/* Reporting a mistake is failing, whatever create() returns then. */
 static int instance_create(struct instance *i)
 {
-    size_t before = i->errors->n;
+    size_t before = i->errors->n + i->errors->n_more;
     int (*create)(const struct dp_host *, const void *, void **) =
         i->conf.plugin->kind == DP_DIALER ? instance_dialer(i)->create
                                           : instance_balancer(i)->create;
     plugin_note("create() of %s, plugin %s", i->what, i->conf.plugin->name);
-    if (create(&i->host, i->conf.conf, &i->self) == DP_OK)
+    int result = create(&i->host, i->conf.conf, &i->self);
+    bool reported = i->errors->n + i->errors->n_more > before;
+    if (result == DP_OK && !reported)
         return 0;
-    if (i->errors->n == before)
+    if (result == DP_OK)
+        instance_end(i);
+    else if (!reported)
         instance_error(i, NULL, "it refused to start and gave no reason");
     return -1;
 }

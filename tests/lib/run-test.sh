@@ -1,0 +1,59 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Runs one test for `make check`, its TAP on standard output:
+#   run-test.sh [INTERPRETER] TEST
+# Sanitizers and valgrind report to files, because Criterion takes no notice of how its workers
+# end: any report fails the test. So do a test that hangs, and one that has no cases.
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+for test; do :; done # the last argument
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/dispatch-reports.XXXXXX") || exit 99
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/reports"
+chmod 755 "$work"
+chmod 1777 "$work/reports" # some tests run the host as nobody
+
+export ASAN_OPTIONS="log_path=$work/reports/address:detect_stack_use_after_return=1"
+export LSAN_OPTIONS="suppressions=$here/lsan.supp:print_suppressions=0"
+export UBSAN_OPTIONS="log_path=$work/reports/undefined:print_stacktrace=1"
+export TSAN_OPTIONS="log_path=$work/reports/thread:second_deadlock_stack=1"
+
+limit=120
+may_skip=no
+lock=
+case $test in
+*unit/*)
+    set -- "$@" --tap=-
+    if [ -n "${DISPATCH_VALGRIND-}" ]; then
+        limit=600
+        set -- valgrind -q --trace-children=yes --trace-children-skip='/bin/*,/sbin/*,/usr/*' \
+            --leak-check=full --suppressions="$here/valgrind.supp" \
+            --log-file="$work/reports/valgrind.%p" "$@"
+    fi
+    ;;
+*compat/* | *system/*)
+    limit=900
+    may_skip=yes
+    # They measure times: one by one, even under make -j.
+    lock='flock -o tests/system.lock'
+    # They load plugins that crash; a host that dies of it is seen by the test itself.
+    ASAN_OPTIONS="$ASAN_OPTIONS:handle_segv=0:handle_sigbus=0"
+    ;;
+esac
+
+$lock timeout -k 10 "$limit" "$@" >"$work/tap"
+status=$?
+cat "$work/tap"
+[ $status -ne 124 ] || echo "# no end after $limit s"
+
+if ! grep -Eq '^(not )?ok' "$work/tap"; then
+    [ $may_skip = yes ] && grep -q '^1\.\.0' "$work/tap" || status=99
+fi
+for report in "$work/reports"/*; do
+    [ -s "$report" ] || continue
+    sed "s|^|# ${report##*/}: |" "$report"
+    status=99
+done
+exit "$status"

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""The program under test: started without any privilege, watched, stopped."""
+
+import functools
+import os
+import re
+import signal
+import subprocess
+import time
+
+from . import tap, world
+
+ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+SRCDIR = os.environ.get("SRCDIR", ROOT)
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def program():
+    """The host's path, from DISPATCH_HOST or where builds lie."""
+    given = os.environ.get("DISPATCH_HOST")
+    if given:
+        return os.path.realpath(given)
+    for folder in ("build", "."):
+        path = os.path.join(SRCDIR, folder, "host", "dispatch-host")
+        if os.access(path, os.X_OK):
+            return path
+    raise AssertionError("no dispatch-host; set DISPATCH_HOST")
+
+
+def environment(more=None):
+    """The test's own, with the plugins that were built beside the host."""
+    env = dict(os.environ)
+    if not os.environ.get("DISPATCH_HOST"):
+        built = os.path.join(os.path.dirname(program()), "..", "plugins", ".libs")
+        env.setdefault("DISPATCH_PLUGIN_PATH", os.path.realpath(built))
+    env.update(more or {})
+    return env
+
+
+def config(links, pool="balancer: rr", listen="127.0.0.1:PORT", listener="", more=""):
+    """A file with one listener, one pool of all `links` (name: keys as text), and `more`."""
+    lines = ["listeners:", '  main: {listen: "%s", pool: all%s}' % (listen, listener), "links:"]
+    lines += ["  %s: {%s}" % (name, keys) for name, keys in links.items()]
+    lines += ["pools:", "  all: {%s, links: [%s]}" % (pool, ", ".join(links))]
+    return "\n".join(lines + [more] if more else lines) + "\n"
+
+
+def _unprivileged():
+    """Real root becomes nobody; root of a namespace can be nobody else, but loses every
+    capability as well."""
+    words = [tap.tool("setpriv"), "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
+    return words + (["--reuid=nobody", "--clear-groups"] if tap.real_root() else [])
+
+
+@functools.lru_cache
+def _sanitized():
+    with open(program(), "rb") as f:
+        return b"__asan_init" in f.read()
+
+
+def once(*args, limit=20, env=None):
+    """Runs the host to its end; returns (status, standard output, standard error)."""
+    done = subprocess.run(_unprivileged() + [program(), *args], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=limit,
+                          env=environment(env), check=False)
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(
+        errors="replace")
+
+
+class Host:
+    """A running host. Give it `args`, or `yaml` in which PORT stands for a free port."""
+
+    def __init__(self, t, yaml=None, args=None, ready=r"listening on|server started at",
+                 prefix=(), name="dispatch.yaml", port=None, listen="127.0.0.1", wait=True,
+                 env=None):
+        self.t = t
+        self.port = port or world.free_port(listen)
+        self.addr = (listen, self.port)
+        self.file = None
+        if yaml is not None:
+            self.file = os.path.join(t.dir, name)
+            self.write(yaml)
+            args = ["-c", self.file]
+        args = [str(a).replace("PORT", str(self.port)) for a in args]
+        self.log_path = os.path.join(t.dir, "host-%d.log" % time.monotonic_ns())
+        self.out_path = self.log_path + ".out"
+        with open(self.log_path, "wb") as log, open(self.out_path, "wb") as out:
+            self.proc = subprocess.Popen(
+                list(prefix) + _unprivileged() + [program(), *args], stdin=subprocess.DEVNULL,
+                stdout=out, stderr=log, env=environment(env))
+        t.defer(self.kill)
+        t.report(lambda: "--- host %s\n%s" % (" ".join(args), self.log()[-6000:]))
+        if wait:
+            self.wait_log(ready)
+            self.fds_ready = self.fds()
+
+    def write(self, yaml):
+        """Writes the configuration, whole, as an editor does: beside it, then renamed."""
+        data = yaml if isinstance(yaml, bytes) else yaml.encode()
+        data = data.replace(b"PORT", b"%d" % self.port)
+        with open(self.file + ".new", "wb") as f:
+            f.write(data)
+        os.rename(self.file + ".new", self.file)
+
+    def log(self):
+        with open(self.log_path, "rb") as f:
+            return f.read().decode(errors="replace")
+
+    def out(self):
+        with open(self.out_path, "rb") as f:
+            return f.read().decode(errors="replace")
+
+    def wait_log(self, pattern, limit_s=15, after=0):
+        """Waits for a line; text before `after` (a position in log()) is not looked at."""
+
+        def look():
+            found = re.search(pattern, self.log()[after:], re.M)
+            if not found and self.proc.poll() is not None:
+                raise AssertionError("the host ended with %s before it said /%s/:\n%s"
+                                     % (self.proc.returncode, pattern, self.log()))
+            return found
+
+        return tap.wait_for("the host says /%s/" % pattern, look, limit_s)
+
+    def reload(self, yaml=None, says=r"(?m)^(info|error) .*reloaded"):
+        """HUP; waits until the host has said something about it; returns what it said."""
+        before = len(self.log())
+        if yaml is not None:
+            self.write(yaml)
+        self.proc.send_signal(signal.SIGHUP)
+        self.wait_log(says, after=before)
+        return self.log()[before:]
+
+    def term(self):
+        self.proc.send_signal(signal.SIGTERM)
+
+    def wait(self, limit_s=10):
+        """Its exit status."""
+        try:
+            return self.proc.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("the host still runs after %.1f s" % limit_s) from None
+
+    def alive(self):
+        return self.proc.poll() is None
+
+    def kill(self):
+        if self.alive():
+            self.proc.kill()
+        self.proc.wait()
+
+    def _proc(self, name):
+        return "/proc/%d/%s" % (self.proc.pid, name)
+
+    def fds(self):
+        """How many descriptors it has open."""
+        return len(os.listdir(self._proc("fd")))
+
+    def cpu_s(self):
+        """Seconds of processor time used so far."""
+        with open(self._proc("stat"), encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def status(self, key):
+        """A line of /proc/PID/status: `VmRSS` in KiB, `CapEff`, `Uid`."""
+        with open(self._proc("status"), encoding="ascii") as f:
+            for line in f:
+                if line.startswith(key + ":"):
+                    return line.split(":", 1)[1].split()
+        raise AssertionError("no %s in status" % key)
+
+    def rss_kib(self):
+        """Resident memory; always 0 under a sanitizer, which has uses of its own for it."""
+        return 0 if _sanitized() else int(self.status("VmRSS")[0])

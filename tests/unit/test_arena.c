@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * test_arena.c: blocks of the arena are aligned, zeroed, apart, and come back when freed.
+ */
+#include "route/arena.h"
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LENGTH(table) (sizeof(table) / sizeof *(table))
+
+static bool filled(const uint8_t *p, size_t len, uint8_t value)
+{
+    for (size_t i = 0; i < len; i++)
+        if (p[i] != value)
+            return false;
+    return true;
+}
+
+Test(arena, sizes)
+{
+    static const size_t sizes[] = {0, 1, 63, 64, 65, 128, 1000, 4096};
+    struct arena *a = arena_new(65536, false);
+    cr_assert(a != NULL);
+    for (int round = 0; round < 3; round++) {
+        uint8_t *block[LENGTH(sizes)];
+        for (size_t i = 0; i < LENGTH(sizes); i++) {
+            block[i] = arena_alloc(a, sizes[i]);
+            cr_assert(block[i] != NULL);
+            cr_assert(eq(sz, (uintptr_t)block[i] % 64, 0));
+            cr_assert(filled(block[i], sizes[i], 0), "zeroed, also when used again");
+            memset(block[i], (int)i + 1, sizes[i]);
+        }
+        for (size_t i = 0; i < LENGTH(sizes); i++) {
+            cr_assert(filled(block[i], sizes[i], (uint8_t)(i + 1)), "no two blocks overlap");
+            arena_free(a, block[i]);
+        }
+    }
+    arena_free(a, NULL);
+    arena_destroy(a);
+    arena_destroy(NULL);
+}
+
+Test(arena, full)
+{
+    struct arena *a = arena_new(1, false); /* a page at least */
+    void *block[64];
+    size_t n = 0;
+    cr_assert(a != NULL);
+    cr_expect(eq(ptr, arena_alloc(a, SIZE_MAX), NULL));
+    cr_expect(eq(ptr, arena_alloc(a, SIZE_MAX - 64), NULL));
+    cr_expect(eq(ptr, arena_alloc(a, 4096), NULL), "the page has a header");
+    while (n < LENGTH(block) && (block[n] = arena_alloc(a, 64)))
+        n++;
+    cr_assert(n > 20 && n < LENGTH(block));
+    cr_expect(eq(ptr, arena_alloc(a, 0), NULL));
+
+    /* Every second one freed: there is room, but nowhere for two. */
+    for (size_t i = 0; i < n; i += 2)
+        arena_free(a, block[i]);
+    cr_expect(eq(ptr, arena_alloc(a, 129), NULL));
+    for (size_t i = 1; i < n; i += 2)
+        arena_free(a, block[i]);
+    cr_expect(arena_alloc(a, 3900) != NULL, "neighbours are joined");
+    arena_destroy(a);
+}
+
+/* Against a record of what is in use: nothing is lost and nothing given twice. */
+Test(arena, many_rounds)
+{
+    enum { SLOTS = 50 };
+    struct {
+        uint8_t *p;
+        size_t len;
+        uint8_t value;
+    } slot[SLOTS] = {{NULL, 0, 0}};
+    struct arena *a = arena_new(1 << 18, false);
+    unsigned seed = 7;
+    cr_assert(a != NULL);
+    for (int i = 0; i < 20000; i++) {
+        size_t s = (size_t)rand_r(&seed) % SLOTS;
+        if (slot[s].p) {
+            cr_assert(filled(slot[s].p, slot[s].len, slot[s].value), "round %d", i);
+            arena_free(a, slot[s].p);
+            slot[s].p = NULL;
+        } else {
+            slot[s].len = (size_t)rand_r(&seed) % 2000;
+            slot[s].value = (uint8_t)i;
+            slot[s].p = arena_alloc(a, slot[s].len);
+            cr_assert(slot[s].p != NULL, "round %d", i);
+            cr_assert(filled(slot[s].p, slot[s].len, 0), "round %d", i);
+            memset(slot[s].p, slot[s].value, slot[s].len);
+        }
+    }
+    for (size_t s = 0; s < SLOTS; s++)
+        arena_free(a, slot[s].p);
+    cr_expect(arena_alloc(a, (1 << 18) - 256) != NULL, "all of it has come back");
+    arena_destroy(a);
+}
+
+Test(arena, shared_by_a_forked_process)
+{
+    for (int shared = 0; shared < 2; shared++) {
+        struct arena *a = arena_new(4096, shared);
+        uint32_t *number = arena_alloc(a, sizeof *number);
+        cr_assert(number != NULL);
+        pid_t pid = fork();
+        cr_assert(pid >= 0);
+        if (pid == 0) {
+            __atomic_fetch_add(number, 5, __ATOMIC_RELAXED);
+            execl("/bin/true", "true", NULL); /* an exit that no leak checker looks at */
+            _exit(1);
+        }
+        waitpid(pid, NULL, 0);
+        cr_expect(eq(u32, *number, shared ? 5 : 0));
+        arena_destroy(a);
+    }
+}

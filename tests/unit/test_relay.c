@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT
+ * test_relay.c: the relay between two real TCP connections: the test is client and server at once.
+ */
+#include "base/clock.h"
+#include "lib/fake_route.h"
+#include "route/socket.h"
+#include "traffic/relay.h"
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/*   client end[0] ---- inner[0] relay inner[1] ---- server end[1]   */
+struct rig {
+    struct poll_loop loop;
+    struct relay relay;
+    struct relay_buffer buffer;
+    int end[2], inner[2];
+    int over; /* times */
+    enum relay_end how;
+};
+
+static void on_over(struct relay *r, enum relay_end how)
+{
+    struct rig *rig = (struct rig *)((char *)r - offsetof(struct rig, relay));
+    rig->over++;
+    rig->how = how;
+    if (how != RELAY_DONE) { /* as the session does */
+        socket_set_reset(rig->inner[0]);
+        socket_set_reset(rig->inner[1]);
+    }
+    relay_stop(r);
+    close(rig->inner[0]);
+    close(rig->inner[1]);
+}
+
+/* One connection: outer is the test's end, inner the relay's. `size`: of its buffers, 0: as is. */
+static void connect_pair(int *outer, int *inner, int size)
+{
+    struct dp_addr addr;
+    int listener = fake_listen("127.0.0.1", 1, &addr);
+    if (size)
+        setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    if (size)
+        setsockopt(listener, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    *outer = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (size)
+        setsockopt(*outer, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    if (size)
+        setsockopt(*outer, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    connect(*outer, (struct sockaddr *)&addr.sa, addr.salen);
+    *inner = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    cr_assert(outer[0] >= 0 && inner[0] >= 0);
+    socket_tune(*outer);
+    socket_tune(*inner);
+    close(listener);
+}
+
+static struct rig *rig_open(int size)
+{
+    struct rig *rig = calloc(1, sizeof *rig);
+    cr_assert(rig != NULL);
+    poll_init(&rig->loop, 0);
+    for (int i = 0; i < 2; i++)
+        connect_pair(&rig->end[i], &rig->inner[i], size);
+    rig->relay.over = on_over;
+    return rig;
+}
+
+static void rig_start(struct rig *rig, const void *to_client, size_t n, const void *to_server,
+                      size_t m)
+{
+    const void *const early[2] = {to_client, to_server};
+    const size_t len[2] = {n, m};
+    int started = relay_start(&rig->relay, &rig->loop.io, &rig->buffer, rig->inner, early, len);
+    cr_assert(eq(int, started, 0));
+}
+
+/* Turns for this long, or until it is over. */
+static void turn(struct rig *rig, int ms)
+{
+    int64_t until = clock_now_ns() + ms * NS_PER_MS;
+    while (!rig->over && poll_turn(&rig->loop, until) == 0)
+        ;
+}
+
+static void rig_close(struct rig *rig)
+{
+    if (!rig->over) {
+        relay_stop(&rig->relay);
+        close(rig->inner[0]);
+        close(rig->inner[1]);
+    }
+    cr_expect(rig->over <= 1, "over once");
+    cr_expect(eq(u32, rig->loop.n_fds, 0), "nothing is waited for any more");
+    for (int i = 0; i < 2; i++)
+        close(rig->end[i]);
+    poll_deinit(&rig->loop);
+    free(rig);
+}
+
+/* Waits up to 2 s for the next bytes at this end; 0 at the end of the data, or -errno. */
+static ssize_t receive(struct rig *rig, int i, void *buf, size_t size)
+{
+    int64_t until = clock_now_ns() + 2 * NS_PER_S;
+    for (;;) {
+        ssize_t n = recv(rig->end[i], buf, size, 0);
+        if (n >= 0 || errno != EAGAIN)
+            return n < 0 ? -errno : n;
+        if (clock_now_ns() > until)
+            return -ETIMEDOUT;
+        turn(rig, 1);
+    }
+}
+
+static void expect_text(struct rig *rig, int i, const char *text)
+{
+    char got[256] = "";
+    size_t have = 0, len = strlen(text);
+    while (have < len) {
+        ssize_t n = receive(rig, i, got + have, len - have);
+        if (n <= 0)
+            break;
+        have += (size_t)n;
+    }
+    cr_expect(eq(str, got, (char *)text));
+}
+
+static void expect_end(struct rig *rig, int i, ssize_t end)
+{
+    char c;
+    cr_expect(eq(i64, receive(rig, i, &c, 1), end), "side %d", i);
+}
+
+static void say(struct rig *rig, int i, const char *text)
+{
+    cr_assert(eq(i64, send(rig->end[i], text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text)));
+}
+
+Test(relay, both_ways_and_each_half_ends_on_its_own)
+{
+    for (int first = 0; first < 2; first++) {
+        struct rig *rig = rig_open(0);
+        int second = !first;
+        rig_start(rig, "", 0, "", 0);
+        say(rig, first, "question");
+        expect_text(rig, second, "question");
+        shutdown(rig->end[first], SHUT_WR);
+        expect_end(rig, second, 0);
+        cr_expect(eq(int, rig->over, 0));
+        for (int i = 0; i < 3; i++) { /* the other goes on */
+            say(rig, second, "answer");
+            expect_text(rig, first, "answer");
+            turn(rig, 5);
+        }
+        cr_expect(eq(int, rig->over, 0));
+        shutdown(rig->end[second], SHUT_WR);
+        expect_end(rig, first, 0);
+        turn(rig, 1000);
+        cr_expect(eq(int, rig->over, 1));
+        cr_expect(eq(int, (int)rig->how, RELAY_DONE));
+        cr_expect(eq(u64, rig->relay.side[first].received, 8));
+        cr_expect(eq(u64, rig->relay.side[second].received, 18));
+        rig_close(rig);
+    }
+}
+
+/* Data and its end in one go, before the relay has begun; and both sides at once. */
+Test(relay, all_said_before_it_begins)
+{
+    struct rig *rig = rig_open(0);
+    for (int i = 0; i < 2; i++) {
+        say(rig, i, "all there is");
+        shutdown(rig->end[i], SHUT_WR);
+    }
+    rig_start(rig, "reply+", 6, "early+", 6);
+    expect_text(rig, 0, "reply+all there is");
+    expect_text(rig, 1, "early+all there is");
+    expect_end(rig, 0, 0);
+    expect_end(rig, 1, 0);
+    turn(rig, 1000);
+    cr_expect(eq(int, rig->over, 1));
+    cr_expect(eq(int, (int)rig->how, RELAY_DONE));
+    rig_close(rig);
+}
+
+static void fill(uint8_t *p, size_t len, unsigned seed)
+{
+    for (size_t i = 0; i < len; i++)
+        p[i] = (uint8_t)(rand_r(&seed) >> 8);
+}
+
+/* Early bytes that the socket does not take at once come before all others. */
+Test(relay, more_early_bytes_than_a_socket_takes)
+{
+    enum { EARLY = 400000 };
+    struct rig *rig = rig_open(4096);
+    uint8_t *early = malloc(EARLY), *got = malloc(EARLY + 4);
+    size_t have = 0;
+    cr_assert(early && got);
+    fill(early, EARLY, 1);
+    rig_start(rig, early, EARLY, "", 0);
+    say(rig, 1, "tail");
+    while (have < EARLY + 4) {
+        ssize_t n = receive(rig, 0, got + have, EARLY + 4 - have);
+        cr_assert(n > 0, "%zu: %zd", have, n);
+        have += (size_t)n;
+    }
+    cr_expect(eq(int, memcmp(got, early, EARLY), 0));
+    cr_expect(eq(int, memcmp(got + EARLY, "tail", 4), 0));
+    free(early);
+    free(got);
+    rig_close(rig);
+}
+
+/* ---- much data ---- */
+
+enum { TOTAL = 8 << 20 };
+
+struct direction {
+    uint8_t *data;
+    size_t sent, got;
+    bool shut, ended;
+};
+
+/* Sends and receives what goes just now. Returns true while anything moved. */
+static bool exchange(struct rig *rig, struct direction d[2], size_t piece)
+{
+    static uint8_t buf[200000];
+    bool moved = false;
+    for (int i = 0; i < 2; i++) {
+        size_t left = TOTAL - d[i].sent;
+        ssize_t n = left ? send(rig->end[i], d[i].data + d[i].sent, left < piece ? left : piece,
+                                MSG_NOSIGNAL)
+                         : 0;
+        d[i].sent += n > 0 ? (size_t)n : 0;
+        if (d[i].sent == TOTAL && !d[i].shut)
+            d[i].shut = shutdown(rig->end[i], SHUT_WR) == 0;
+        ssize_t r = recv(rig->end[!i], buf, piece < sizeof buf ? piece : sizeof buf, 0);
+        d[i].ended |= r == 0;
+        if (r > 0) {
+            cr_assert(d[i].got + (size_t)r <= TOTAL);
+            cr_assert(eq(int, memcmp(buf, d[i].data + d[i].got, (size_t)r), 0), "at %zu", d[i].got);
+            d[i].got += (size_t)r;
+        }
+        moved |= n > 0 || r > 0;
+    }
+    return moved;
+}
+
+static void full_duplex(size_t piece, int size)
+{
+    struct rig *rig = rig_open(size);
+    struct direction d[2] = {{.data = malloc(TOTAL)}, {.data = malloc(TOTAL)}};
+    int64_t until = clock_now_ns() + 30 * NS_PER_S;
+    cr_assert(d[0].data && d[1].data);
+    fill(d[0].data, TOTAL, 2);
+    fill(d[1].data, TOTAL, 3);
+    rig_start(rig, "", 0, "", 0);
+    while (!(d[0].ended && d[1].ended) && clock_now_ns() < until) {
+        exchange(rig, d, piece);
+        for (int i = 0; i < 4; i++)
+            if (!rig->over)
+                poll_turn(&rig->loop, clock_now_ns() + NS_PER_MS);
+    }
+    turn(rig, 1000);
+    for (int i = 0; i < 2; i++) {
+        cr_expect(eq(sz, d[i].got, TOTAL), "%zu bytes at once, direction %d", piece, i);
+        cr_expect(eq(u64, rig->relay.side[i].received, TOTAL));
+        free(d[i].data);
+    }
+    cr_expect(eq(int, rig->over, 1));
+    cr_expect(eq(int, (int)rig->how, RELAY_DONE));
+    rig_close(rig);
+}
+
+Test(relay, eight_megabytes_both_ways)
+{
+    full_duplex(200000, 0);
+    full_duplex(65536, 16384); /* buffers that are full all the time */
+}
+
+/* A reader that does not read stops the writer; what is kept is bounded, and none of it is lost. */
+Test(relay, back_pressure)
+{
+    for (int slow = 0; slow < 2; slow++) {
+        struct rig *rig = rig_open(16384);
+        static uint8_t chunk[8192];
+        size_t sent = 0, got = 0, quiet = 0;
+        rig_start(rig, "", 0, "", 0);
+        while (quiet < 20) {
+            ssize_t n = send(rig->end[!slow], chunk, sizeof chunk, MSG_NOSIGNAL);
+            sent += n > 0 ? (size_t)n : 0;
+            quiet = n > 0 ? 0 : quiet + 1;
+            turn(rig, 1);
+            const struct relay_side *side = &rig->relay.side[slow];
+            cr_assert(side->pending_len <= RELAY_BUFFER, "%zu", side->pending_len);
+        }
+        cr_expect(sent < 1000000, "%zu bytes taken", sent);
+        cr_expect(rig->relay.side[slow].pending != NULL);
+        /* the other direction goes on */
+        say(rig, slow, "meanwhile");
+        expect_text(rig, !slow, "meanwhile");
+        shutdown(rig->end[!slow], SHUT_WR);
+        for (ssize_t n = 1; n > 0; got += n > 0 ? (size_t)n : 0)
+            n = receive(rig, slow, chunk, sizeof chunk);
+        cr_expect(eq(sz, got, sent));
+        cr_expect(rig->relay.side[slow].pending == NULL, "an idle relay holds no buffer");
+        rig_close(rig);
+    }
+}
+
+/* ---- resets ---- */
+
+Test(relay, a_reset_is_passed_on)
+{
+    for (int who = 0; who < 2; who++) {
+        struct rig *rig = rig_open(0);
+        rig_start(rig, "", 0, "", 0);
+        say(rig, who, "before");
+        expect_text(rig, !who, "before");
+        say(rig, who, "last words"); /* not yet passed on when the reset comes */
+        socket_set_reset(rig->end[who]);
+        close(rig->end[who]);
+        rig->end[who] = dup(STDERR_FILENO);
+        turn(rig, 1000);
+        cr_expect(eq(int, rig->over, 1));
+        cr_expect(eq(int, (int)rig->how, RELAY_RESET));
+        expect_text(rig, !who, "last words");
+        expect_end(rig, !who, -ECONNRESET);
+        rig_close(rig);
+    }
+}
+
+/* It has said all it has to say and waits for the answer; then it is gone. */
+Test(relay, a_reset_after_half_a_close)
+{
+    for (int who = 0; who < 2; who++) {
+        struct rig *rig = rig_open(0);
+        rig_start(rig, "", 0, "", 0);
+        shutdown(rig->end[who], SHUT_WR);
+        expect_end(rig, !who, 0);
+        socket_set_reset(rig->end[who]);
+        close(rig->end[who]);
+        rig->end[who] = dup(STDERR_FILENO);
+        for (int i = 0; i < 20 && !rig->over; i++) {
+            send(rig->end[!who], "answer", 6, MSG_NOSIGNAL);
+            turn(rig, 10);
+        }
+        cr_expect(eq(int, rig->over, 1));
+        cr_expect(eq(int, (int)rig->how, RELAY_RESET));
+        rig_close(rig);
+    }
+}
+
+/* The server answers without hearing all, and closes: what it said arrives before the reset. */
+Test(relay, an_answer_before_the_question_has_ended)
+{
+    struct rig *rig = rig_open(0);
+    static uint8_t much[100000];
+    rig_start(rig, "", 0, "", 0);
+    say(rig, 0, "begin");
+    expect_text(rig, 1, "begin");
+    send(rig->end[0], much, sizeof much, MSG_NOSIGNAL);
+    turn(rig, 20); /* it lies unread at the server, so its close is a reset */
+    say(rig, 1, "enough, thank you");
+    close(rig->end[1]);
+    rig->end[1] = dup(STDERR_FILENO);
+    turn(rig, 1000);
+    cr_expect(eq(int, rig->over, 1));
+    cr_expect(eq(int, (int)rig->how, RELAY_RESET));
+    expect_text(rig, 0, "enough, thank you");
+    expect_end(rig, 0, -ECONNRESET);
+    rig_close(rig);
+}
+
+/* Gone before it begins, and before the early bytes could be sent. */
+Test(relay, a_peer_gone_at_the_start)
+{
+    for (int who = 0; who < 2; who++) {
+        struct rig *rig = rig_open(0);
+        socket_set_reset(rig->end[who]);
+        close(rig->end[who]);
+        rig->end[who] = dup(STDERR_FILENO);
+        usleep(1000);
+        rig_start(rig, "reply", 5, "early", 5);
+        turn(rig, 1000);
+        cr_expect(eq(int, rig->over, 1), "side %d", who);
+        cr_expect(eq(int, (int)rig->how, RELAY_RESET), "side %d", who);
+        rig_close(rig);
+    }
+}
+
+Test(relay, stopped_before_it_starts)
+{
+    struct relay r = {0};
+    relay_stop(&r);
+    cr_expect(eq(ptr, r.side[0].pending, NULL));
+}
