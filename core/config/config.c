@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WORKERS_MAX 64
 #define MS INT64_C(1000000)
 #define SECOND (1000 * MS)
 #define HOUR (3600 * SECOND)
@@ -161,7 +160,7 @@ const struct tree_node *build_find(const struct option_scope *scope,
 static uint32_t processors(void)
 {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : (uint32_t)n;
+    return n < 1 ? 1 : n > CONF_WORKERS_MAX ? CONF_WORKERS_MAX : (uint32_t)n;
 }
 
 static void build_workers(struct build *b, const struct option_scope *scope,
@@ -172,9 +171,9 @@ static void build_workers(struct build *b, const struct option_scope *scope,
         return;
     if (strcmp(text->p, "auto") == 0)
         n = processors();
-    else if (units_number(&n, text->p) < 0 || n < 1 || n > WORKERS_MAX)
+    else if (units_number(&n, text->p) < 0 || n < 1 || n > CONF_WORKERS_MAX)
         option_error(scope, tree_find(scope->map, "workers"), "workers", "must be 1 to %d, or auto",
-                     WORKERS_MAX);
+                     CONF_WORKERS_MAX);
     b->config->workers = (uint32_t)n;
 }
 

@@ -62,6 +62,8 @@ struct conf_timeouts {
     int64_t handshake, connect, attempt, idle, drain; /* ns; idle 0: no limit */
 };
 
+enum { CONF_WORKERS_MAX = 64 };
+
 struct config {
     uint32_t workers; /* at least 1: `auto` is already the number of processors */
     const char *const *plugin_path;

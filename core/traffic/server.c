@@ -51,9 +51,7 @@ static void workers_order(struct server *s, void (*run)(struct worker *w, const 
 {
     sem_t done;
     sem_init(&done, 0, 0);
-    struct order *order = calloc(s->n_workers, sizeof *order);
-    if (!order)
-        abort(); /* a few bytes at a reload: no way to tell the workers without */
+    struct order order[CONF_WORKERS_MAX];
     for (unsigned i = 0; i < s->n_workers; i++) {
         order[i] =
             (struct order){.message = {.run = order_run}, .run = run, .arg = arg, .done = &done};
@@ -63,7 +61,6 @@ static void workers_order(struct server *s, void (*run)(struct worker *w, const 
         while (sem_wait(&done) < 0)
             ;
     sem_destroy(&done);
-    free(order);
 }
 
 static void order_serve(struct worker *w, const void *service)
@@ -251,7 +248,7 @@ static void workers_end(struct server *s)
 
 struct server *server_new(unsigned n_workers, struct loop *main_loop)
 {
-    struct server *s = calloc(1, sizeof *s);
+    struct server *s = n_workers <= CONF_WORKERS_MAX ? calloc(1, sizeof *s) : NULL;
     if (!s)
         return NULL;
     s->main_loop = main_loop;
