@@ -52,11 +52,12 @@ check "pkg-config: no library to link" same "$(pkg-config --libs dispatch-plugin
 header=$(find "$root" -name dispatch-plugin.h)
 check "pkg-config: abi is the header's" same "$(pkg-config --variable=abi dispatch-plugin)" \
     "$(sed -n 's/^#define DP_ABI //p' "$header")"
+echo '#include "dispatch-plugin.h"' >"$work/alone.c"
 check "the header alone, as C11" \
-    ${CC:-cc} -std=c11 -Wall -Wextra -Werror -fsyntax-only -x c "$header"
+    ${CC:-cc} -std=c11 -Wall -Wextra -Werror -fsyntax-only -I"${header%/*}" "$work/alone.c"
 if cxx=$(command -v c++ || command -v clang++); then
     check "the header alone, as C++17" \
-        "$cxx" -std=c++17 -Wall -Wextra -Werror -fsyntax-only -x c++ "$header"
+        "$cxx" -std=c++17 -Wall -Wextra -Werror -fsyntax-only -I"${header%/*}" -x c++ "$work/alone.c"
 fi
 
 # An author's folder far from ours, and nothing but what was installed.
