@@ -29,7 +29,8 @@ case $test in
     if [ -n "${DISPATCH_VALGRIND-}" ]; then
         limit=600
         set -- valgrind -q --trace-children=yes --trace-children-skip='/bin/*,/sbin/*,/usr/*' \
-            --leak-check=full --suppressions="$here/valgrind.supp" \
+            --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+            --vgdb=no --suppressions="$here/valgrind.supp" \
             --log-file="$work/reports/valgrind.%p" "$@"
     fi
     ;;
