@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "interfaces.h"
+#include "plugin/instance.h"
 #include "plugin/loader.h"
 #include "route/router.h"
 #include "traffic/server.h"
@@ -36,7 +37,7 @@ static void errors_print(const struct conf_errors *errors)
 }
 
 static struct config *auto_config(const struct options *o, const char *const *path, size_t n_path,
-                                  struct conf_errors *errors)
+                                  const struct plugin_source *plugins, struct conf_errors *errors)
 {
     struct conf_command_line words = o->words;
     const char *const *names = NULL;
@@ -50,7 +51,7 @@ static struct config *auto_config(const struct options *o, const char *const *pa
     if (n > 0) {
         words.link = names;
         words.n_links = (size_t)n;
-        config = config_from_args(&words, path, n_path, &loader_source, errors);
+        config = config_from_args(&words, path, n_path, plugins, errors);
     } else {
         conf_error(errors, NULL, "%s",
                    n < 0 ? "cannot read this machine's interfaces and routes"
@@ -64,18 +65,24 @@ static struct config *auto_config(const struct options *o, const char *const *pa
     return config;
 }
 
-struct config *host_config(const struct options *o, struct conf_errors *errors)
+static struct config *config_make(const struct options *o, const struct plugin_source *plugins,
+                                  struct conf_errors *errors)
 {
     const char *const *path;
     size_t n = loader_fallback_path(&path);
     switch (o->source) {
     case FROM_FILE:
-        return config_load(o->file, path, n, &loader_source, errors);
+        return config_load(o->file, path, n, plugins, errors);
     case FROM_WORDS:
-        return config_from_args(&o->words, path, n, &loader_source, errors);
+        return config_from_args(&o->words, path, n, plugins, errors);
     default:
-        return auto_config(o, path, n, errors);
+        return auto_config(o, path, n, plugins, errors);
     }
+}
+
+struct config *host_config(const struct options *o, struct conf_errors *errors)
+{
+    return config_make(o, &loader_source, errors);
 }
 
 static void errors_log(const struct conf_errors *errors)
@@ -94,12 +101,16 @@ static int try_config(void *ctx)
 {
     const struct check *check = ctx;
     const struct options *o = check->options;
+    if (check->reloading)
+        closefrom(STDERR_FILENO + 1); /* or connections that end meanwhile would stay open here */
     struct conf_errors errors = {0};
     struct trash trash = {0};
     struct arena *arena = arena_new((size_t)64 << 20, false);
     if (o->action == ACTION_SERVE)
         log_set_level(LOG_ERROR); /* what plugins have to say they say again at the real start */
-    struct config *config = host_config(o, &errors);
+    const struct plugin_source plugins = {.find = loader_source.find, .examine = instance_examine};
+    struct config *config = config_make(o, &plugins, &errors);
+    log_set_level(LOG_ERROR); /* the same once more */
     struct router *router =
         config && arena ? router_new(config, NULL, arena, &trash, &errors) : NULL;
     for (size_t i = 0; router && i < router->config->n_pools; i++)
@@ -303,6 +314,7 @@ static int host_begin(struct host *h)
 static int host_run(struct host *h)
 {
     signals_mask(SIG_BLOCK);
+    log_start();
     int status = host_begin(h);
     if (status == 0) {
         loop_on_wake(h->loop, woken, h);

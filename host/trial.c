@@ -39,7 +39,6 @@ static int trial_result(const struct trial *trial, int status)
 
 static void trial_child(struct trial *trial, int (*try)(void *ctx), void *ctx)
 {
-    closefrom(STDERR_FILENO + 1); /* or connections that end meanwhile would stay open here */
     signal(SIGHUP, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);

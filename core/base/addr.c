@@ -189,7 +189,11 @@ bool addr_is_loopback(const struct dp_addr *a)
     static const uint8_t one[16] = {[15] = 1};
     if (addr_family(a) == AF_INET)
         return addr_bytes(a)[0] == 127;
-    return addr_family(a) == AF_INET6 && memcmp(addr_bytes(a), one, 16) == 0;
+    if (addr_family(a) != AF_INET6)
+        return false;
+    const uint8_t *ip = addr_bytes(a);
+    bool old_form = memcmp(ip, one, 12) == 0 && ip[12] == 127; /* ::127.0.0.1, long out of use */
+    return old_form || memcmp(ip, one, 16) == 0;
 }
 
 bool addr_is_any(const struct dp_addr *a)

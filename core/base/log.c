@@ -1,16 +1,66 @@
 /* SPDX-License-Identifier: MIT
- * log.c: a line is formatted on the stack and leaves by one write.
+ * log.c: a line is formatted on the stack and leaves by one write, or not at all.
  */
 #include "base/log.h"
 #include "base/clock.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LINE_MAX_LEN 2048
 
 static int log_max_level = LOG_INFO;
+static bool log_may_lose; /* log_start() has been called */
+static int log_fd = STDERR_FILENO;
+static bool log_busy;     /* atomic */
+static uint64_t log_lost; /* lines, while busy */
+
+/* A terminal or pipe is opened once more, so that it can be written without blocking; setting that
+ * on descriptor 2 itself would change it for whoever else has it. Where that is not allowed poll()
+ * has to do: a pipe that is writable takes PIPE_BUF bytes. */
+void log_start(void)
+{
+    struct stat st;
+    log_may_lose = true;
+    if (fstat(STDERR_FILENO, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+        return;
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0)
+        log_fd = fd;
+}
+
+static bool line_sent(const char *line, size_t len)
+{
+    if (!log_may_lose)
+        return write(log_fd, line, len) == (ssize_t)len;
+    ssize_t n = send(log_fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n >= 0)
+        return n == (ssize_t)len;
+    struct pollfd p = {.fd = log_fd, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && write(log_fd, line, len) == (ssize_t)len;
+}
+
+/* Lines of several threads go one after the other, as nothing here waits for a reader. Whoever finds
+ * it busy for long was forked from a thread that was writing, and goes on. */
+static void line_out(const char *line, size_t len)
+{
+    for (int i = 0; i < 1000 && __atomic_exchange_n(&log_busy, true, __ATOMIC_ACQUIRE); i++)
+        sched_yield();
+    char text[80];
+    int n = snprintf(text, sizeof text, "warn log: %llu lines lost, as nobody read them\n",
+                     (unsigned long long)log_lost);
+    if (log_lost && line_sent(text, (size_t)n))
+        log_lost = 0;
+    if (log_lost || !line_sent(line, len))
+        log_lost++;
+    __atomic_store_n(&log_busy, false, __ATOMIC_RELEASE);
+}
 
 void log_set_level(enum log_level level)
 {
@@ -62,8 +112,7 @@ line_write(enum log_level level, const char *area, const char *fmt, va_list ap)
         len = len + (size_t)n < sizeof line ? len + (size_t)n : sizeof line - 1;
     line_clean(line, len);
     line[len++] = '\n';
-    ssize_t done = write(STDERR_FILENO, line, len);
-    (void)done; /* nowhere left to report it */
+    line_out(line, len);
 }
 
 void log_line(enum log_level level, const char *area, const char *fmt, ...)

@@ -11,11 +11,15 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG }; /* the same numbers as DP_LOG_ */
 
+/* From here on a reader of standard error that is stuck or gone stops nothing: what it does not take
+ * at once is lost, and counted. Before, lines wait for it. [main, before other threads] */
+void log_start(void);
+
 /* Lines above this level are dropped. Default: LOG_INFO. */
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 
-/* One write(2) for a line; never fails, never blocks for long, cuts at 2 KiB. Control bytes in the
+/* One write(2) for a line; never fails, cuts at 2 KiB. Control bytes in the
  * text come out as `?`. [any thread] */
 __attribute__((format(printf, 3, 4))) //
 void log_line(enum log_level level, const char *area, const char *fmt, ...);

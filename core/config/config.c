@@ -133,10 +133,14 @@ void build_instance(const struct build *b, const struct option_scope *scope,
     if (!check_clash(scope, host, plugin, key))
         return;
     const struct option_table tables[] = {*host, option_table_of(plugin)};
+    size_t before = b->errors->n + b->errors->n_more;
     out->conf = option_bind(scope, &tables[1], plugin->conf_size);
     out->plugin = plugin;
     out->node = scope->map;
     option_unknown(scope, tables, 2);
+    bool sound = out->conf && b->errors->n + b->errors->n_more == before;
+    if (sound && b->plugins->examine)
+        b->plugins->examine(out, kind == DP_DIALER ? "link" : "pool", scope->map->key, b->errors);
 }
 
 const struct tree_node *build_find(const struct option_scope *scope,

@@ -13,12 +13,18 @@
 
 struct tree_node; /* where in the file something stood, for conf_error() */
 
+struct conf_instance;
+
 /* How config reaches plugins without knowing the loader. Returns the plugin (of `kind`: DP_DIALER
  * or DP_BALANCER), or NULL with one sentence in why. `path`: folders, in order, n of them. */
 struct plugin_source {
     const struct dp_plugin *(*find)(void *ctx, uint32_t kind, const char *name,
                                     const char *const *path, size_t n, char *why, size_t why_len);
     void *ctx;
+    /* Optional, for a trial: reports the mistakes that only the plugin itself can find in these
+     * options. `kind` and `name` are of what they belong to: link "vps". */
+    void (*examine)(const struct conf_instance *instance, const char *kind, const char *name,
+                    struct conf_errors *errors);
 };
 
 /* A plugin with its option values: what create() gets as conf. */

@@ -108,7 +108,7 @@ struct instance *instance_new(struct config *config, const struct conf_instance 
                                .log = host_log,
                                .fail = host_fail};
     i->conf = *conf;
-    i->config = config_ref(config);
+    i->config = config ? config_ref(config) : NULL;
     i->errors = errors;
     i->what = what;
     ref_init(&i->ref, trash, instance_destroy);
@@ -124,4 +124,14 @@ struct instance *instance_new(struct config *config, const struct conf_instance 
         return NULL;
     }
     return i;
+}
+
+void instance_examine(const struct conf_instance *conf, const char *kind, const char *name,
+                      struct conf_errors *errors)
+{
+    struct trash trash = {0};
+    struct instance *i = instance_new(NULL, conf, kind, name, &trash, errors);
+    if (i)
+        ref_drop(&i->ref);
+    trash_empty(&trash);
 }

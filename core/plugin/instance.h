@@ -17,10 +17,14 @@ struct instance {
     void *self;
 };
 
-/* Calls create(). On failure the mistakes are in errors and NULL is returned. [main] */
+/* Calls create(). config: what keeps conf alive, or NULL if somebody else does. On failure the mistakes are in errors and NULL is returned. [main] */
 struct instance *instance_new(struct config *config, const struct conf_instance *conf,
                               const char *kind, const char *name, struct trash *trash,
                               struct conf_errors *errors);
+
+/* Makes one and ends it again, for the mistakes it reports: struct plugin_source's examine(). */
+void instance_examine(const struct conf_instance *conf, const char *kind, const char *name,
+                      struct conf_errors *errors);
 
 static inline const struct dp_dialer_ops *instance_dialer(const struct instance *i)
 {

@@ -43,6 +43,22 @@ static int address_len(const uint8_t *p, size_t len)
     }
 }
 
+/* `127.1`, `0177.0.0.1`, `2130706433`, `0x7f000001`: an address to some, a name to others. No domain
+ * ends in a number. */
+static bool name_ends_in_number(const char *name, size_t len)
+{
+    size_t end = len, start;
+    if (end > 1 && name[end - 1] == '.')
+        end--;
+    for (start = end; start > 0 && name[start - 1] != '.';)
+        start--;
+    size_t digits = start;
+    while (digits < end && name[digits] >= '0' && name[digits] <= '9')
+        digits++;
+    bool hex = end - start > 2 && name[start] == '0' && (name[start + 1] | 32) == 'x';
+    return (digits == end && end > start) || hex;
+}
+
 static int address_read(const uint8_t *p, uint16_t port, struct dp_addr *to)
 {
     if (p[0] != ATYP_NAME) {
@@ -57,6 +73,8 @@ static int address_read(const uint8_t *p, uint16_t port, struct dp_addr *to)
     if (addr_parse_ip(to, name, len) == 0) {
         addr_set_port(to, port);
         addr_unmap(to);
+    } else if (name_ends_in_number(name, len)) {
+        return -SOCKS5_HOST_UNREACH;
     } else {
         addr_from_name(to, name, len, port);
     }

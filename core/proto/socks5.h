@@ -38,7 +38,7 @@ int socks5_greeting(const uint8_t *p, size_t len, uint8_t method, bool *offered)
 
 /* Returns the request's length, 0, or -(reply code) when the request can only be refused: a wrong
  * version or reserved byte is 01, a command other than CONNECT 07, an address type 08, a name that
- * is empty or holds NUL, control or blank bytes 04. A name that is an IP literal becomes one. The
+ * is empty, holds NUL, control or blank bytes, or ends in a number 04. A name that is an IP literal becomes one. The
  * name in `to` points into p. */
 int socks5_request(const uint8_t *p, size_t len, struct dp_addr *to);
 

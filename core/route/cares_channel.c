@@ -36,24 +36,32 @@ static int sock_close(ares_socket_t fd, void *ctx)
     return close(fd);
 }
 
-/* A server on the loopback cannot be reached through a device: it is asked from a socket that no
- * dialer has prepared. Any other is asked through the link, or not at all. */
+/* A server on the loopback cannot be reached through a device, nor one of a family that the link has
+ * no address of: these are asked from a socket that no dialer has bound. Any other is asked through
+ * the link, or not at all. */
 static int sock_prepare(ares_socket_t fd, const struct link *link, const struct dp_addr *server)
 {
-    static struct log_rate once;
+    static struct log_rate once[2];
     struct dp_addr local;
     int type = SOCK_DGRAM;
     socklen_t len = sizeof type;
     if (addr_is_loopback(server)) {
         if (instance_dialer(link->dialer)->prepare)
-            log_rated(&once, INT64_MAX / 2, LOG_INFO, "dns",
+            log_rated(&once[0], INT64_MAX / 2, LOG_INFO, "dns",
                       "the system's name server is on this host's loopback: names leave by the "
                       "machine's own route, not by their link; `dns:` on the link changes that");
         return DP_OK;
     }
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
         return DP_ERR_LOCAL;
-    return socket_prepare(fd, link, addr_family(server), type, &local);
+    int err = socket_prepare(fd, link, addr_family(server), type, &local);
+    if (err != DP_ERR_FAMILY)
+        return err;
+    log_rated(&once[1], INT64_MAX / 2, LOG_INFO, "dns",
+              "%s has no address to ask its IPv%d name server from: its names leave by the "
+              "machine's own route; `dns:` on the link changes that",
+              link->name, addr_family(server) == AF_INET ? 4 : 6);
+    return DP_OK;
 }
 
 static int sock_connect(ares_socket_t fd, const struct sockaddr *sa, ares_socklen_t len, void *ctx)

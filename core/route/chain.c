@@ -134,10 +134,14 @@ static bool is_here(const struct dp_addr *a)
     return addr_is_loopback(a) || addr_is_any(a);
 }
 
+/* A listener on all addresses is reached by each of this machine's. */
 static bool leads_to(const struct dp_addr *to, const struct dp_addr *listen)
 {
-    bool by_any = (addr_is_any(to) || addr_is_any(listen)) && is_here(to) && is_here(listen);
-    return addr_equal(to, listen) || (by_any && to->port == listen->port);
+    if (to->port != listen->port)
+        return false;
+    if (addr_is_any(listen))
+        return is_here(to) || socket_is_own(to);
+    return addr_same_ip(to, listen) || (addr_is_any(to) && is_here(listen));
 }
 
 static bool is_own_listener(const struct dial_env *env, const struct dp_addr *to)

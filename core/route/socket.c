@@ -36,10 +36,23 @@ static int error_local(int err)
     }
 }
 
+/* A destination refuses with a reset. A refusal by ICMP comes from a firewall, perhaps on the way by
+ * this link only. */
+static int error_refused(int fd)
+{
+    char control[512];
+    struct msghdr msg = {.msg_control = control, .msg_controllen = sizeof control};
+    if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+        return DP_ERR_REFUSED;
+    return DP_ERROR(DP_PATH, 5);
+}
+
 /* One that comes later came from the way or from the destination. */
-static int error_remote(int err)
+static int error_remote(int fd, int err)
 {
     switch (err) {
+    case ECONNREFUSED:
+        return error_refused(fd);
     case ENETUNREACH:
         return DP_ERR_NET_UNREACH;
     case EHOSTUNREACH:
@@ -119,8 +132,30 @@ int socket_open(const struct link *bottom, int family, int type, struct dp_addr 
     return err;
 }
 
+/* Errors by ICMP are told apart while connecting; an open connection lives through them. */
+static void icmp_errors(int fd, const struct dp_addr *to, bool told)
+{
+    if (addr_family(to) == AF_INET)
+        option_set(fd, IPPROTO_IP, IP_RECVERR, told);
+    else
+        option_set(fd, IPPROTO_IPV6, IPV6_RECVERR, told);
+}
+
+bool socket_is_own(const struct dp_addr *addr)
+{
+    struct dp_addr any_port = *addr;
+    addr_set_port(&any_port, 0);
+    int fd = socket(addr_family(addr), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    int failed = bind(fd, (const struct sockaddr *)&any_port.sa, any_port.salen);
+    close(fd);
+    return failed == 0;
+}
+
 int socket_connect(int fd, const struct dp_addr *to)
 {
+    icmp_errors(fd, to, true);
     if (connect(fd, (const struct sockaddr *)&to->sa, to->salen) == 0)
         return DP_OK;
     if (errno == EINPROGRESS || errno == EINTR)
@@ -139,7 +174,7 @@ static int connect_result(int fd)
     len = sizeof err;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
         return DP_ERR_LOCAL;
-    return err ? error_remote(err) : DP_AGAIN;
+    return err ? error_remote(fd, err) : DP_AGAIN;
 }
 
 int socket_connected(int fd, const struct dp_addr *to, struct dp_addr *bound)
@@ -151,6 +186,7 @@ int socket_connected(int fd, const struct dp_addr *to, struct dp_addr *bound)
     socklen_t len = sizeof own;
     if (getsockname(fd, (struct sockaddr *)&own, &len) < 0)
         return DP_ERR_LOCAL;
+    icmp_errors(fd, to, false);
     addr_from_sockaddr(bound, (const struct sockaddr *)&own, len);
     if (addr_equal(bound, to)) /* it met itself: nobody listens there */
         return DP_ERR_REFUSED;

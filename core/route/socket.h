@@ -19,6 +19,9 @@ int socket_prepare(int fd, const struct link *bottom, int family, int type, stru
  * error. */
 int socket_connect(int fd, const struct dp_addr *to);
 
+/* Is it an address of this machine? Costs a socket. */
+bool socket_is_own(const struct dp_addr *addr);
+
 /* After readiness: DP_OK with the socket's own address, DP_AGAIN, or an error. */
 int socket_connected(int fd, const struct dp_addr *to, struct dp_addr *bound);
 

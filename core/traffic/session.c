@@ -150,6 +150,14 @@ static void refuse_protocol(struct session *s, enum sniff kind)
     refuse(s, answer, len);
 }
 
+static void log_refusal(const struct session *s, const char *what, int code)
+{
+    static struct log_rate rate;
+    char client[ADDR_TEXT];
+    log_rated(&rate, NS_PER_S, LOG_WARN, "session", "client=%s %s: refused code=%02d",
+              addr_text(&s->client, client), what, code);
+}
+
 static void consume(struct handshake *hs, size_t n)
 {
     hs->len -= n;
@@ -170,6 +178,7 @@ static bool on_greeting(struct session *s)
         return false;
     uint8_t choice[2] = {SOCKS5_VERSION, offered ? SOCKS5_NO_AUTH : SOCKS5_NO_METHOD};
     if (!offered) {
+        log_refusal(s, "offers no way to go on without a login", SOCKS5_NO_METHOD);
         refuse(s, choice, sizeof choice);
         return false;
     }
@@ -191,6 +200,10 @@ static void on_request(struct session *s)
     if (n == 0)
         return;
     if (n < 0) {
+        log_refusal(s,
+                    -n == SOCKS5_BAD_COMMAND ? "asks for a command that is not CONNECT"
+                                             : "sent a request that cannot be served",
+                    -n);
         refuse_socks5(s, -n);
         return;
     }

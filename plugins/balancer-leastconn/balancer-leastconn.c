@@ -25,11 +25,11 @@ static int create(const struct dp_host *host, const void *conf, void **self)
     return 0;
 }
 
-/* Would one more connection load a less than b? A tie goes to the one chosen longest ago. */
+/* Is a loaded less than b? A tie goes to the one chosen longest ago. */
 static bool better(const struct candidate *a, const struct candidate *b)
 {
-    uint64_t load_a = (a->active + UINT64_C(1)) * b->weight; /* both times both weights: < 2^49 */
-    uint64_t load_b = (b->active + UINT64_C(1)) * a->weight;
+    uint64_t load_a = (uint64_t)a->active * b->weight; /* both times both weights: < 2^48 */
+    uint64_t load_b = (uint64_t)b->active * a->weight;
     if (load_a != load_b)
         return load_a < load_b;
     return dp_load(&a->slot->last) < dp_load(&b->slot->last);

@@ -243,7 +243,7 @@ Test(addr, kinds)
         {"::2", false, false, "[::2]:80"},
         {"::ffff:127.0.0.1", false, false, "127.0.0.1:80"},
         {"::ffff:0.0.0.0", false, false, "0.0.0.0:80"},
-        {"::127.0.0.1", false, false, "[::127.0.0.1]:80"}, /* compatible, long out of use */
+        {"::127.0.0.1", true, false, "[::127.0.0.1]:80"}, /* compatible, long out of use */
         {"fe80::1", false, false, "[fe80::1]:80"},
     };
     for (size_t i = 0; i < LENGTH(table); i++) {

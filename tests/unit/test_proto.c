@@ -119,9 +119,22 @@ static const struct request_row requests[] = {
     {B("\5\1\0\3\7"
        "0.0.0.0\0\120"),
      14, "0.0.0.0:80"},
+    /* addresses to some, names to others */
     {B("\5\1\0\3\5"
        "127.1\0\120"),
-     12, "127.1:80"},
+     -SOCKS5_HOST_UNREACH, NULL},
+    {B("\5\1\0\3\12"
+       "0177.0.0.1\0\120"),
+     -SOCKS5_HOST_UNREACH, NULL},
+    {B("\5\1\0\3\12"
+       "0x7f000001\0\120"),
+     -SOCKS5_HOST_UNREACH, NULL},
+    {B("\5\1\0\3\6"
+       "a.123.\0\120"),
+     -SOCKS5_HOST_UNREACH, NULL},
+    {B("\5\1\0\3\6"
+       "123.a1\0\120"),
+     13, "123.a1:80"},
     /* names that are none */
     {B("\5\1\0\3\0\0\120"), -SOCKS5_HOST_UNREACH, NULL},
     {B("\5\1\0\3\13exampl\0.com\0\120"), -SOCKS5_HOST_UNREACH, NULL},
