@@ -427,5 +427,32 @@ def log_reader_gone(t):
     check(host.alive(), "it lives")
 
 
+def stuck(kind):
+    """Two ends; nobody ever reads the first."""
+    if kind == "pipe":
+        return os.pipe()
+    if kind == "socket":
+        return [s.detach() for s in socket.socketpair()]
+    return os.openpty()
+
+
+@table("standard error whose reader is stuck stops nothing", [
+    ("a pipe", "pipe", True), ("a pipe of somebody else", "pipe", False),
+    ("a socket", "socket", False), ("a terminal", "terminal", True),
+])
+def log_reader_stuck(t, kind, own):
+    p = place(t)
+    reader, writer = stuck(kind)
+    t.defer(os.close, reader)
+    t.defer(os.close, writer)
+    host = Host(t, config({"a": "interface: a0"}), stderr=writer, own=own, wait=False)
+    wait_for("it listens", lambda: world.accepts(*host.addr))
+    for _ in range(1500):
+        equal(client.link_of(host.addr, TARGET, p.told.port), "a", "link")
+    host.term()
+    equal(host.wait(5), 0, "exit status")
+    check(b"listening on" in os.read(reader, 4096), "the first lines have arrived")
+
+
 if __name__ == "__main__":
     tap.main()

@@ -46,6 +46,8 @@ FAULTS = [
      lambda x: x.rule("reject with icmp type host-unreachable"), SEEN_S),
     ("rejected by its gateway, net unreachable",
      lambda x: x.rule("reject with icmp type net-unreachable"), SEEN_S),
+    ("rejected by its gateway, port unreachable",
+     lambda x: x.rule("reject with icmp type port-unreachable"), SEEN_S),
     ("rejected by its gateway, prohibited",
      lambda x: x.rule("reject with icmp type admin-prohibited"), SEEN_S),
     ("black-holed", lambda x: x.black_hole(), SILENT_S),

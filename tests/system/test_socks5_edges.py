@@ -309,6 +309,19 @@ def own_listener(t):
         p.served(c)
 
 
+@case("nor is a listener on all addresses, by any of this host's")
+def own_wildcard_listener(t):
+    p = place(t)
+    port = world.free_port("0.0.0.0")
+    host = Host(t, config({"a": "interface: a0"}, listen="0.0.0.0:PORT", listener=", open: yes"),
+                port=port)
+    for addr in ("10.0.1.1", "127.0.0.1"):
+        with Client(("127.0.0.1", port)) as c:
+            equal(c.ask(addr, port).rep, 2, "reply for " + addr)
+    with client.connect(host.addr, TARGET, p.port) as c:
+        p.served(c)
+
+
 @case("a link on loopback may reach loopback")
 def loopback_link(t):
     p = place(t)

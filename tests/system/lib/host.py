@@ -72,7 +72,7 @@ class Host:
 
     def __init__(self, t, yaml=None, args=None, ready=r"listening on|server started at",
                  prefix=(), name="dispatch.yaml", port=None, listen="127.0.0.1", wait=True,
-                 env=None):
+                 env=None, stderr=None, own=False):
         self.t = t
         self.port = port or world.free_port(listen)
         self.addr = (listen, self.port)
@@ -86,8 +86,9 @@ class Host:
         self.out_path = self.log_path + ".out"
         with open(self.log_path, "wb") as log, open(self.out_path, "wb") as out:
             self.proc = subprocess.Popen(
-                list(prefix) + _unprivileged() + [program(), *args], stdin=subprocess.DEVNULL,
-                stdout=out, stderr=log, env=environment(env))
+                list(prefix) + ([] if own else _unprivileged()) + [program(), *args],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=log if stderr is None else stderr,
+                env=environment(env))
         t.defer(self.kill)
         t.report(lambda: "--- host %s\n%s" % (" ".join(args), self.log()[-6000:]))
         if wait:
