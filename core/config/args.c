@@ -178,7 +178,7 @@ static void add_local(struct args *a, struct tree_node *link, const struct word 
     struct dp_addr addr;
     bool is_addr = addr_parse_ip(&addr, w->rest, w->rest_len) == 0;
     if (!is_addr &&
-        (strspn(w->rest, "0123456789.") >= w->rest_len || memchr(w->rest, ':', w->rest_len))) {
+        (strspn(w->rest, "0123456789.@") >= w->rest_len || memchr(w->rest, ':', w->rest_len))) {
         conf_error(a->b->errors, link, "\"%.*s\" is not an IP address", (int)w->rest_len, w->rest);
         return;
     }
