@@ -177,12 +177,14 @@ static void add_local(struct args *a, struct tree_node *link, const struct word 
 {
     struct dp_addr addr;
     bool is_addr = addr_parse_ip(&addr, w->rest, w->rest_len) == 0;
-    if (!is_addr &&
-        (strspn(w->rest, "0123456789.@") >= w->rest_len || memchr(w->rest, ':', w->rest_len))) {
+    bool wrong = !is_addr && (strspn(w->rest, "0123456789.@") >= w->rest_len ||
+                              memchr(w->rest, ':', w->rest_len));
+    add_text(a, link, "dialer", "iface", 5);
+    if (wrong) {
         conf_error(a->b->errors, link, "\"%.*s\" is not an IP address", (int)w->rest_len, w->rest);
+        add_text(a, link, "interface", "lo", 2); /* one mistake is one message */
         return;
     }
-    add_text(a, link, "dialer", "iface", 5);
     add_text(a, link, is_addr ? "address" : "interface", w->rest, w->rest_len);
 }
 
