@@ -101,8 +101,10 @@ static int try_config(void *ctx)
 {
     const struct check *check = ctx;
     const struct options *o = check->options;
-    if (check->reloading)
+    if (check->reloading) {
+        log_child();
         closefrom(STDERR_FILENO + 1); /* or connections that end meanwhile would stay open here */
+    }
     struct conf_errors errors = {0};
     struct trash trash = {0};
     struct arena *arena = arena_new((size_t)64 << 20, false);

@@ -35,6 +35,11 @@ void log_start(void)
         log_fd = fd;
 }
 
+void log_child(void)
+{
+    log_fd = STDERR_FILENO;
+}
+
 static bool line_sent(const char *line, size_t len)
 {
     if (!log_may_lose)

@@ -15,6 +15,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG }; /* the same numbers
  * at once is lost, and counted. Before, lines wait for it. [main, before other threads] */
 void log_start(void);
 
+/* In a child process, before it closes what it has inherited: lines go to standard error itself. */
+void log_child(void);
+
 /* Lines above this level are dropped. Default: LOG_INFO. */
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);

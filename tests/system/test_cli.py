@@ -5,6 +5,7 @@
 import glob
 import os
 import re
+import signal
 import socket
 
 from lib import client, servers, tap, world
@@ -434,6 +435,32 @@ def stuck(kind):
     if kind == "socket":
         return [s.detach() for s in socket.socketpair()]
     return os.openpty()
+
+
+@table("mistakes at a reload reach whoever reads standard error", [
+    ("a pipe", "pipe", True), ("a terminal", "terminal", True), ("a socket", "socket", False),
+])
+def reload_mistakes(t, kind, own):
+    place(t)
+    reader, writer = stuck(kind)
+    t.defer(os.close, reader)
+    t.defer(os.close, writer)
+    host = Host(t, config({"a": "interface: a0"}), stderr=writer, own=own, wait=False)
+    wait_for("it listens", lambda: world.accepts(*host.addr))
+    host.write(b"links: {a: {interfac: a0}}\n")
+    host.proc.send_signal(signal.SIGHUP)
+    os.set_blocking(reader, False)
+    seen = []
+
+    def told():
+        try:
+            seen.append(os.read(reader, 4096))
+        except BlockingIOError:
+            pass
+        return b"not reloaded" in b"".join(seen)
+
+    wait_for("the end of the reload", told)
+    matches(r"error config: .*dispatch.yaml:1:13: .*interfac", b"".join(seen).decode(), "the log")
 
 
 @table("standard error whose reader is stuck stops nothing", [
