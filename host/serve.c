@@ -113,6 +113,8 @@ static int try_config(void *ctx)
     const struct plugin_source plugins = {.find = loader_source.find, .examine = instance_examine};
     struct config *config = config_make(o, &plugins, &errors);
     log_set_level(LOG_ERROR); /* the same once more */
+    if (!arena)
+        conf_error(&errors, NULL, "out of memory");
     struct router *router =
         config && arena ? router_new(config, NULL, arena, &trash, &errors) : NULL;
     for (size_t i = 0; router && i < router->config->n_pools; i++)
@@ -304,6 +306,10 @@ static int host_begin(struct host *h)
         status = 1;
         h->server = server_new(config->workers, h->loop);
         if (!h->server)
+            conf_error(&errors, NULL,
+                       "cannot start %u workers: out of memory, threads or descriptors",
+                       config->workers);
+        if (!h->server)
             config_free(config);
         else if (server_apply(h->server, config, &errors) == 0)
             status = 0;
@@ -328,6 +334,7 @@ static int host_run(struct host *h)
         if (h->options->quiet)
             log_set_level(LOG_ERROR);
         loop_run(h->loop);
+        signals_mask(SIG_BLOCK); /* the loop they wake goes */
     }
     server_free(h->server);
     return status;

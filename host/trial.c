@@ -55,20 +55,20 @@ int trial_run(int (*try)(void *ctx), void *ctx)
 {
     struct trial *trial =
         mmap(NULL, sizeof *trial, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (trial == MAP_FAILED)
-        return try(ctx);
     fflush(NULL);
-    pid_t child = fork();
+    pid_t child = trial == MAP_FAILED ? -1 : fork();
     if (child == 0)
         trial_child(trial, try, ctx);
-    int status = 0, result;
+    int status = 0, result = 1;
     if (child < 0) {
-        result = try(ctx); /* no second process to be had: then without the safety */
+        fprintf(stderr, "dispatch-host: no process to try the configuration in: %s\n",
+                strerror(errno));
     } else {
         while (waitpid(child, &status, 0) < 0 && errno == EINTR)
             ;
         result = trial_result(trial, status);
     }
-    munmap(trial, sizeof *trial);
+    if (trial != MAP_FAILED)
+        munmap(trial, sizeof *trial);
     return result;
 }

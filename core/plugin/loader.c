@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,9 +70,16 @@ static int file_check(const char *folder, const char *path, struct stat *st, cha
         snprintf(why, why_len, "%s is not a file", path);
         return -1;
     }
-    if (trust_check(path, folder, &folder_st, why, why_len) < 0)
+    if (trust_check(path, folder, &folder_st, why, why_len) < 0 ||
+        trust_check(path, path, st, why, why_len) < 0)
         return -1;
-    return trust_check(path, path, st, why, why_len);
+    /* A link's target can be replaced by whoever may write where it lies. */
+    char real[PATH_MAX];
+    if (!realpath(path, real) || stat(dirname(real), &folder_st) < 0) {
+        snprintf(why, why_len, "%s: %s", path, strerror(errno));
+        return -1;
+    }
+    return trust_check(path, real, &folder_st, why, why_len);
 }
 
 static struct loaded *loaded_find(const char *path, const struct stat *st)

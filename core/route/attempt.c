@@ -204,7 +204,7 @@ static int resolve_next(struct attempt *a)
 /* ---- life ---- */
 
 /* Silence: on the way to the destination, or before its link's own server was reached? */
-static int timeout_error(const struct attempt *a)
+static int silence_error(const struct attempt *a)
 {
     if (a->resolving)
         return blame_name(a, DP_ERR_HOST_UNREACH);
@@ -214,10 +214,15 @@ static int timeout_error(const struct attempt *a)
     return DP_ERR_LINK;
 }
 
+int attempt_timeout_error(const struct attempt *a)
+{
+    return error_worse(a->err, silence_error(a));
+}
+
 static void limit_fire(struct io_timer *t)
 {
     struct attempt *a = (struct attempt *)((char *)t - offsetof(struct attempt, limit));
-    attempt_end(a, error_worse(a->err, timeout_error(a)));
+    attempt_end(a, attempt_timeout_error(a));
 }
 
 static int targets_fill(struct attempt *a, const struct dp_addr *to)

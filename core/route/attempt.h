@@ -19,6 +19,9 @@ int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr 
 /* After DP_OK: as chain_take(); and how long the connecting took. */
 struct chain *attempt_take(struct attempt *a, int *fd, struct dp_addr *bound, int64_t *took_ns);
 
+/* What it would fail with if its time were up now. */
+int attempt_timeout_error(const struct attempt *a);
+
 void attempt_free(struct attempt *a); /* NULL is fine */
 
 #endif

@@ -26,8 +26,10 @@ struct watch {
 
 static ares_socket_t sock_open(int family, int type, int protocol, void *ctx)
 {
-    (void)ctx;
-    return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+    struct channel *ch = ctx;
+    int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+    ch->err = fd < 0 ? DP_ERR_LOCAL : DP_OK;
+    return fd;
 }
 
 static int sock_close(ares_socket_t fd, void *ctx)
@@ -66,10 +68,11 @@ static int sock_prepare(ares_socket_t fd, const struct link *link, const struct 
 
 static int sock_connect(ares_socket_t fd, const struct sockaddr *sa, ares_socklen_t len, void *ctx)
 {
-    const struct channel *ch = ctx;
+    struct channel *ch = ctx;
     struct dp_addr server;
     addr_from_sockaddr(&server, sa, len);
-    if (sock_prepare(fd, ch->link, &server) != DP_OK) {
+    ch->err = sock_prepare(fd, ch->link, &server);
+    if (ch->err != DP_OK) {
         errno = ENETUNREACH;
         return -1;
     }
@@ -104,9 +107,23 @@ void channel_free(struct channel *ch)
 {
     ares_destroy(ch->ares); /* closes its sockets, which ends their watches */
     io_timer(ch->io, &ch->timer, 0);
-    HASH_DEL(*ch->all, ch);
+    if (!ch->prev)
+        HASH_DEL(*ch->all, ch);
+    else if ((*ch->prev = ch->next))
+        ch->next->prev = ch->prev;
     ref_drop(&ch->link->ref);
     free(ch);
+}
+
+void channel_retire(struct channel *ch, struct channel **retired)
+{
+    HASH_DEL(*ch->all, ch);
+    ch->stale = true;
+    ch->next = *retired;
+    ch->prev = retired;
+    if (ch->next)
+        ch->next->prev = &ch->next;
+    *retired = ch;
 }
 
 bool channel_is_idle(const struct channel *ch)
@@ -169,8 +186,10 @@ static void sock_state(void *ctx, ares_socket_t fd, int readable, int writable)
         at = &(*at)->next;
     if (!*at && events) {
         *at = calloc(1, sizeof **at);
-        if (!*at)
-            return; /* the query times out */
+        if (!*at) {
+            ch->deaf = true; /* the query times out; the next gets another channel */
+            return;
+        }
         (*at)->channel = ch;
         (*at)->io.fd = fd;
         (*at)->io.ready = watch_ready;
@@ -230,7 +249,12 @@ struct channel *channel_new(struct channel **all, struct io *io, struct link *li
         return NULL;
     }
     ares_set_socket_functions(ch->ares, &sock_functions, ch);
-    ref_get(&link->ref);
     HASH_ADD_PTR(*all, link, ch);
+    if (!ch->hh.tbl) {
+        ares_destroy(ch->ares);
+        free(ch);
+        return NULL;
+    }
+    ref_get(&link->ref);
     return ch;
 }

@@ -8,6 +8,7 @@
 #include "route/link.h"
 
 #include <ares.h>
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 struct watch;
@@ -23,8 +24,11 @@ struct channel {
     struct io_timer timer;
     unsigned pending; /* queries under way, as its user counts them */
     int64_t made_ns;
-    bool stale;  /* to be freed when nothing is pending */
-    bool inside; /* c-ares is at work on it, further up the stack */
+    int err;                      /* why its last socket could not leave by the link; 0 */
+    bool deaf;                    /* a socket of it is not watched */
+    struct channel *next, **prev; /* among the retired; prev NULL: in the table */
+    bool stale;                   /* to be freed when nothing is pending */
+    bool inside;                  /* c-ares is at work on it, further up the stack */
 };
 
 /* Makes one for the link and puts it in the table; it asks the link's own name servers, or the
@@ -33,6 +37,9 @@ struct channel *channel_new(struct channel **all, struct io *io, struct link *li
 
 /* Takes it out of the table and frees it; c-ares calls back for what was under way. */
 void channel_free(struct channel *ch);
+
+/* Takes it out of the table, for a new one; it ends with its last query. */
+void channel_retire(struct channel *ch, struct channel **retired);
 
 /* Nothing pending, and not called from inside it: only then it may be freed. */
 bool channel_is_idle(const struct channel *ch);

@@ -40,6 +40,7 @@ struct chain {
     } watch[WANT_FDS];
     unsigned n_watch;
     struct io_timer timer;
+    char name[256]; /* of the destination: dials may outlive the request */
 };
 
 static const struct dp_dialer_ops *stage_ops(const struct stage *stage)
@@ -111,7 +112,7 @@ static void chain_watch(struct chain *c, const struct dp_want *want)
     for (unsigned i = 0; i < WANT_FDS; i++) {
         struct watch *w = &c->watch[i];
         w->revents = 0;
-        bool same = i < n && i < c->n_watch && w->io.fd == want->fd[i].fd;
+        bool same = i < n && i < c->n_watch && w->io.fd == want->fd[i].fd && w->io.fd == c->fd;
         if (i < c->n_watch && !same)
             io_watch(c->io, &w->io, 0);
         if (i >= n)
@@ -119,7 +120,8 @@ static void chain_watch(struct chain *c, const struct dp_want *want)
         w->io.fd = want->fd[i].fd;
         w->io.ready = chain_ready;
         w->chain = c;
-        io_watch(c->io, &w->io, (short)(want->fd[i].events & (POLLIN | POLLOUT)));
+        short events = (short)(want->fd[i].events & (POLLIN | POLLOUT));
+        io_watch(c->io, &w->io, w->io.fd >= 0 ? events : (short)0);
     }
     c->n_watch = n;
     c->timer.fire = chain_timer;
@@ -322,6 +324,11 @@ int chain_start(struct dial_env *env, const struct chain_plan *plan, const struc
     c->ctx = ctx;
     c->fd = -1;
     memcpy(c->target, targets, plan->n_targets * sizeof *targets);
+    struct dp_addr *dest = plan->n_targets ? &c->target[plan->n_targets - 1] : NULL;
+    if (dest && !dest->salen && dest->name_len < sizeof c->name) {
+        memcpy(c->name, dest->name, dest->name_len);
+        dest->name = c->name;
+    }
     int result = chain_begin(c);
     if (result < 0)
         chain_free(c);

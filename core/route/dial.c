@@ -219,7 +219,7 @@ static void budget_fire(struct io_timer *t)
     struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, budget));
     for (unsigned i = 0; i < d->n_lanes && !d->ended; i++)
         if (d->lane[i].attempt)
-            error_note(d, d->lane[i].claim.link, DP_ERR_HOST_UNREACH);
+            failure_note(d, d->lane[i].claim.link, attempt_timeout_error(d->lane[i].attempt));
     lanes_end(d);
     dial_finish(d, d->err);
 }

@@ -22,6 +22,7 @@ struct resolver_cares {
     struct resolver base;
     struct io *io;
     struct channel *channels; /* by link */
+    struct channel *retired;  /* each ends with its last query */
 };
 
 struct lookup {
@@ -66,7 +67,7 @@ static void lookup_timer(struct io_timer *t)
     lookup_tell((struct lookup *)((char *)t - offsetof(struct lookup, timer)));
 }
 
-static int lookup_error(int status)
+static int lookup_error(const struct channel *ch, int status)
 {
     switch (status) {
     case ARES_ENOTFOUND:
@@ -76,6 +77,8 @@ static int lookup_error(int status)
         return DP_ERR_NO_HOST;
     case ARES_ENOMEM:
         return DP_ERR_LOCAL;
+    case ARES_ECONNREFUSED: /* perhaps no question has left this host */
+        return ch->err ? ch->err : DP_ERR_HOST_UNREACH;
     default:
         return DP_ERR_HOST_UNREACH;
     }
@@ -100,7 +103,7 @@ static void lookup_answer(void *ctx, int status, int timeouts, struct ares_addri
     if (status == ARES_SUCCESS && info)
         lookup_add(l, info);
     else if (!l->err || l->err == DP_ERR_NO_HOST) /* no answer says less than "no such host" */
-        l->err = lookup_error(status);
+        l->err = lookup_error(l->channel, status);
     ares_freeaddrinfo(info);
     /* In resolver_start() still, or the other family is worth a moment: the timer tells. */
     struct io *io = l->resolver->io;
@@ -141,8 +144,11 @@ static struct channel *channel_for(struct resolver_cares *r, struct link *link)
 {
     struct channel *ch;
     HASH_FIND_PTR(r->channels, &link, ch);
-    if (ch && channel_is_idle(ch) && io_now(r->io) - ch->made_ns > CHANNEL_FRESH_NS) {
-        channel_free(ch);
+    if (ch && (ch->deaf || io_now(r->io) - ch->made_ns > CHANNEL_FRESH_NS)) {
+        if (channel_is_idle(ch))
+            channel_free(ch);
+        else
+            channel_retire(ch, &r->retired);
         ch = NULL;
     }
     return ch ? ch : channel_new(&r->channels, r->io, link);
@@ -206,9 +212,10 @@ void resolver_cares_trim(struct resolver *base)
     struct channel *ch, *next;
     HASH_ITER(hh, r->channels, ch, next)
     {
-        ch->stale = true;
         if (channel_is_idle(ch))
             channel_free(ch);
+        else
+            channel_retire(ch, &r->retired);
     }
 }
 
@@ -218,6 +225,8 @@ void resolver_cares_free(struct resolver *base)
     struct channel *ch, *next;
     HASH_ITER(hh, r->channels, ch, next)
     channel_free(ch);
+    while (r->retired)
+        channel_free(r->retired);
     free(r);
     ares_library_cleanup();
 }

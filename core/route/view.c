@@ -150,6 +150,7 @@ struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
     slots_keep(view, old);
     slots_give(view, old);
     if (ops->build && ops->build(pool->balancer->self, &view->dp, &view->picker) != DP_OK) {
+        view->picker = NULL; /* what it may have made before it failed is its own */
         conf_error(errors, NULL, "pool \"%s\": its balancer cannot work with these links",
                    conf->name);
         pool_view_discard(view);

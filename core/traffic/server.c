@@ -76,12 +76,22 @@ static void order_stop(struct worker *w, const void *arg)
 
 /* ---- services ---- */
 
-/* The open socket of an equal listener in the service before, or -1. */
-static int listener_reuse(const struct service *old, const struct conf_listener *l)
+static bool taken_over(const int *fd, size_t n, int candidate)
+{
+    for (size_t i = 0; i < n; i++)
+        if (fd[i] == candidate)
+            return true;
+    return false;
+}
+
+/* The open socket of an equal listener in the service before, or -1. Two on port 0 are equal and yet
+ * have a socket each: `fd` are the n that have been taken over. */
+static int listener_reuse(const struct service *old, const struct conf_listener *l, const int *fd,
+                          size_t n)
 {
     const struct config *config = old ? old->router->config : NULL;
     for (size_t i = 0; config && i < config->n_listeners; i++)
-        if (addr_equal(&config->listener[i].listen, &l->listen))
+        if (addr_equal(&config->listener[i].listen, &l->listen) && !taken_over(fd, n, old->fd[i]))
             return old->fd[i];
     return -1;
 }
@@ -118,7 +128,7 @@ static int listeners_open(struct service *new, const struct service *old,
         return -1;
     }
     for (size_t i = 0; i < config->n_listeners; i++) {
-        new->fd[i] = listener_reuse(old, &config->listener[i]);
+        new->fd[i] = listener_reuse(old, &config->listener[i], new->fd, i);
         if (new->fd[i] < 0)
             new->fd[i] = listen_open(&config->listener[i], errors);
         failed |= new->fd[i] < 0;

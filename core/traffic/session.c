@@ -363,7 +363,7 @@ static void relay_over(struct relay *r, enum relay_end end)
 static const char *side_fault(struct session *s, int i, int64_t now_ns)
 {
     struct socket_health health = socket_health(s->relay.side[i].io.fd);
-    if (health.closed)
+    if (health.closed && s->relay.side[i].ended && !s->relay.side[i].shut)
         return "has reset the connection";
     if (!health.unacked)
         s->unacked_ns[i] = 0;

@@ -155,7 +155,7 @@ struct dp_want {
 
 struct dp_conn {
     uint32_t size;
-    int32_t fd;           /* on OK the host's; tunnels leave it, it is the stream they were lent */
+    int32_t fd; /* on OK the host's: a connected, non-blocking stream socket; tunnels leave it */
     struct dp_addr bound; /* the address the destination sees, for the client's reply; or zero. A
                              name may lie in the dial's memory: the host reads it at once */
 };
@@ -166,7 +166,7 @@ enum { DP_NAMES = 1 }; /* caps */
  * descriptor, and reads not one byte past its handshake. A stream dialer has start(), step(),
  * end(): it makes its own descriptor, and cannot go `via` another link. */
 struct dp_dialer_ops {
-    uint32_t dial_size; /* bytes the host gives each dial, zeroed, alive until end() */
+    uint32_t dial_size; /* bytes the host gives each dial, zeroed, 16-aligned, alive until end() */
     /* Makes an instance from its options. conf lives until destroy(). Returns 0, or what
      * host->fail() returned. destroy(), optional: once, when its last dial has ended. [main] */
     int (*create)(const struct dp_host *host, const void *conf, void **self);
@@ -255,7 +255,7 @@ struct dp_balancer_ops {
      * (DP_NONE before): the host claims by compare-and-swap and picks again if it moved.
      * pool->view is the view that build() had for pool->picker. [worker, parallel] */
     uint32_t (*pick)(const struct dp_pool *pool, const struct dp_flow *flow, uint32_t *seen);
-    /* Optional: once for each claim, when it is given back. [worker, parallel] */
+    /* Optional: when a claim is given back, if its link is still a member. [worker, parallel] */
     void (*done)(const struct dp_pool *pool, uint32_t slot, const struct dp_outcome *outcome);
 };
 

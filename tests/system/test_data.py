@@ -149,6 +149,28 @@ def reset_after_end(t):
     check(took < 3.5, "within 3 s", took)
 
 
+@case("a client that has half-closed and reads late gets all, though the server closed long ago")
+def late_reader(t):
+    p = place(t)
+    size = 5000000
+    sent = threading.Event()
+
+    def handler(conn, _name, _peer):
+        equal(conn.recv(10), b"go", "the request")
+        equal(conn.recv(10), b"", "the half-close")
+        servers.pour(conn, size)
+        conn.close()
+        sent.set()
+
+    port = p.serve(t, handler)
+    with p.connect(port) as c:
+        c.send(b"go")
+        c.finish()
+        time.sleep(5) # longer than the proxy looks away; the client is what is tested, not timing
+        equal(servers.drain(c.sock), (size, Pattern.digest(size)), "what the client has got")
+    check(sent.wait(5), "the server has sent all")
+
+
 @case("the server's RST arrives at the client as a RST")
 def reset_by_server(t):
     p = place(t)
