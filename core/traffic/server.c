@@ -271,7 +271,6 @@ struct server *server_new(unsigned n_workers, struct loop *main_loop)
     }
     for (unsigned i = 0; i < n_workers; i++) {
         struct worker *w = &s->worker[i];
-        w->id = i;
         w->all = s->worker;
         w->n_all = n_workers;
     }

@@ -35,7 +35,6 @@ struct acceptor {
 };
 
 struct worker {
-    unsigned id;
     pthread_t thread;
     struct loop *loop;
     struct io *io;
