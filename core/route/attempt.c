@@ -277,12 +277,12 @@ int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr 
     return result;
 }
 
-struct chain *attempt_take(struct attempt *a, int *fd, struct dp_addr *bound, int64_t *took_ns)
+struct chain *attempt_take(struct attempt *a, struct arrival *arrival, int64_t *took_ns)
 {
     struct chain *winner = a->winner;
     a->winner = NULL;
     *took_ns = io_now(a->env->io) - a->launched_ns;
-    return chain_take(winner, fd, bound);
+    return chain_take(winner, arrival);
 }
 
 void attempt_free(struct attempt *a)

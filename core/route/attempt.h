@@ -17,7 +17,7 @@ int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr 
                   void *ctx, struct attempt **attempt);
 
 /* After DP_OK: as chain_take(); and how long the connecting took. */
-struct chain *attempt_take(struct attempt *a, int *fd, struct dp_addr *bound, int64_t *took_ns);
+struct chain *attempt_take(struct attempt *a, struct arrival *arrival, int64_t *took_ns);
 
 /* What it would fail with if its time were up now. */
 int attempt_timeout_error(const struct attempt *a);

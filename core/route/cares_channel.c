@@ -196,10 +196,10 @@ static void sock_state(void *ctx, ares_socket_t fd, int readable, int writable)
     }
     if (!*at)
         return;
-    if (events)
-        io_watch(ch->io, &(*at)->io, events);
-    else
+    if (!events)
         watch_drop(ch, at);
+    else if (io_watch(ch->io, &(*at)->io, events) < 0)
+        ch->deaf = true;
 }
 
 /* The link's own name servers instead of the system's. */

@@ -31,7 +31,7 @@ struct chain {
     struct dp_addr bound;
     int fd;
     unsigned at; /* leads to target[at] now */
-    bool connecting;
+    bool connecting, readable;
     struct stage stage[CHAIN_TARGETS_MAX]; /* [0]: a stream dialer; [k + 1]: tunnel k */
     struct watch {
         struct io_fd io;
@@ -76,10 +76,18 @@ bool chain_plan_takes_names(const struct chain_plan *plan, unsigned k)
 
 /* ---- waiting ---- */
 
-static void chain_unwatch(struct chain *c)
+/* The stream is watched by another right away, or closed. */
+static void chain_unwatch(struct chain *c, bool closing)
 {
-    for (unsigned i = 0; i < c->n_watch; i++)
-        io_watch(c->io, &c->watch[i].io, 0);
+    for (unsigned i = 0; i < c->n_watch; i++) {
+        struct io_fd *w = &c->watch[i].io;
+        if (w->fd != c->fd)
+            io_watch(c->io, w, 0);
+        else if (closing)
+            io_forget(c->io, w);
+        else
+            io_leave(c->io, w);
+    }
     c->n_watch = 0;
     io_timer(c->io, &c->timer, 0);
 }
@@ -106,9 +114,10 @@ static void chain_timer(struct io_timer *timer)
 }
 
 /* Waits for what `want` says. What was watched before and is wanted again costs nothing. */
-static void chain_watch(struct chain *c, const struct dp_want *want)
+static int chain_watch(struct chain *c, const struct dp_want *want, short how)
 {
     unsigned n = want->nfds < WANT_FDS ? want->nfds : WANT_FDS;
+    int failed = 0;
     for (unsigned i = 0; i < WANT_FDS; i++) {
         struct watch *w = &c->watch[i];
         w->revents = 0;
@@ -121,11 +130,13 @@ static void chain_watch(struct chain *c, const struct dp_want *want)
         w->io.ready = chain_ready;
         w->chain = c;
         short events = (short)(want->fd[i].events & (POLLIN | POLLOUT));
-        io_watch(c->io, &w->io, w->io.fd >= 0 ? events : (short)0);
+        if (w->io.fd >= 0)
+            failed |= io_watch(c->io, &w->io, events ? events | how : 0);
     }
     c->n_watch = n;
     c->timer.fire = chain_timer;
     io_timer(c->io, &c->timer, want->deadline);
+    return failed ? DP_ERR_LOCAL : DP_AGAIN;
 }
 
 /* ---- the stages ---- */
@@ -167,10 +178,11 @@ static int guard(const struct chain *c, const struct dp_addr *local)
     return local && local->salen && addr_is_loopback(local) ? DP_OK : DP_ERR_DENIED;
 }
 
-static void connect_wait(struct chain *c)
+/* Watched as the relay will watch it, so that nothing changes hands but the watcher. */
+static int connect_wait(struct chain *c)
 {
-    struct dp_want want = {.nfds = 1, .fd = {{.fd = c->fd, .events = POLLOUT}}};
-    chain_watch(c, &want);
+    struct dp_want want = {.nfds = 1, .fd = {{.fd = c->fd, .events = POLLIN | POLLOUT}}};
+    return chain_watch(c, &want, IO_EDGE);
 }
 
 static int connect_start(struct chain *c)
@@ -186,18 +198,17 @@ static int connect_start(struct chain *c)
         return err;
     c->connecting = true;
     int result = socket_connect(fd, to);
-    if (result == DP_AGAIN)
-        connect_wait(c);
-    return result;
+    return result == DP_AGAIN ? connect_wait(c) : result;
 }
 
 static int connect_step(struct chain *c)
 {
-    int result = socket_connected(c->fd, &c->target[0], &c->bound);
+    short revents = c->watch[0].revents;
+    int result = socket_connected(c->fd, revents, &c->target[0], &c->bound);
     if (result == DP_AGAIN)
-        connect_wait(c);
-    else
-        c->connecting = false;
+        return connect_wait(c);
+    c->connecting = false;
+    c->readable = revents & POLLIN;
     return result;
 }
 
@@ -235,8 +246,9 @@ static int stage_step(struct chain *c, struct stage *s)
     want_init(c, &want);
     int result = s->state == NOT_STARTED ? stage_start(c, s, &want, &conn)
                                          : error_checked(stage_ops(s)->step(s->dial, &want, &conn));
+    c->readable = false; /* not known */
     if (result == DP_AGAIN)
-        chain_watch(c, &want);
+        return chain_watch(c, &want, 0);
     if (result != DP_OK)
         return result;
     if (c->fd < 0)
@@ -260,9 +272,9 @@ static int chain_step(struct chain *c)
         int result = c->connecting ? connect_step(c) : stage_step(c, &c->stage[c->at]);
         if (result == DP_AGAIN)
             return DP_AGAIN;
-        chain_unwatch(c);
         if (result < 0)
             return blame_below_top(c, result);
+        chain_unwatch(c, false);
     } while (++c->at < c->plan->n_targets);
     return DP_OK;
 }
@@ -347,10 +359,9 @@ static bool has_end(const struct stage *s)
     return s->state == RUNNING && stage_ops(s)->end;
 }
 
-struct chain *chain_take(struct chain *c, int *fd, struct dp_addr *bound)
+struct chain *chain_take(struct chain *c, struct arrival *arrival)
 {
-    *fd = c->fd;
-    *bound = c->bound;
+    *arrival = (struct arrival){.fd = c->fd, .bound = c->bound, .readable = c->readable};
     c->fd = -1;
     for (unsigned i = 0; i < c->plan->n_targets; i++)
         if (c->stage[i].link && has_end(&c->stage[i]))
@@ -363,7 +374,7 @@ void chain_free(struct chain *c)
 {
     if (!c)
         return;
-    chain_unwatch(c);
+    chain_unwatch(c, true);
     for (unsigned i = CHAIN_TARGETS_MAX; i-- > 0;)
         if (c->stage[i].link && has_end(&c->stage[i]))
             stage_ops(&c->stage[i])->end(c->stage[i].dial);

@@ -23,6 +23,13 @@ struct chain_plan {
     bool raw; /* the last target is a tunnel's server, not a destination that a client asked for */
 };
 
+/* A connected stream, as it has arrived. */
+struct arrival {
+    int fd;
+    struct dp_addr bound; /* what to tell the client; salen 0: not known */
+    bool readable;        /* its first bytes have come */
+};
+
 struct chain;
 
 /* Starts a walk to these targets (copied; names must outlive the chain). Returns DP_OK or DP_AGAIN
@@ -35,9 +42,9 @@ int chain_start(struct dial_env *env, const struct chain_plan *plan, const struc
 /* Has it got as far as the stage that leads to the destination? Never, if it is raw. */
 bool chain_at_top(const struct chain *chain);
 
-/* After DP_OK: the connected stream, now the caller's, and the address to tell the client. Returns
- * what must be kept until the stream is closed and then given to chain_free(), or NULL. */
-struct chain *chain_take(struct chain *chain, int *fd, struct dp_addr *bound);
+/* After DP_OK: the stream, now the caller's, who is to watch or to close it. Returns what must be
+ * kept until the stream is closed and then given to chain_free(), or NULL. */
+struct chain *chain_take(struct chain *chain, struct arrival *arrival);
 
 /* Ends what is under way and frees it. NULL is fine. */
 void chain_free(struct chain *chain);

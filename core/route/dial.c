@@ -259,11 +259,12 @@ struct dial *dial_start(struct dial_env *env, const struct dial_request *request
     return d;
 }
 
-void dial_take(struct dial *d, struct stream *stream)
+void dial_take(struct dial *d, struct stream *stream, struct arrival *arrival)
 {
     struct lane *lane = d->winner;
     int64_t took_ns, now = io_now(d->env->io);
-    stream->chain = attempt_take(lane->attempt, &stream->fd, &stream->bound, &took_ns);
+    stream->chain = attempt_take(lane->attempt, arrival, &took_ns);
+    stream->fd = arrival->fd;
     stream->claim = lane->claim;
     link_worked(stream->claim.link, now, took_ns);
     claim_connected(&stream->claim, now);

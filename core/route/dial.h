@@ -17,7 +17,6 @@ struct dial_request {
 /* A way out that stands. */
 struct stream {
     int fd;
-    struct dp_addr bound; /* what to tell the client; salen 0: not known */
     struct claim claim;
     struct chain *chain; /* what plugins keep until the end; or NULL */
 };
@@ -30,7 +29,7 @@ struct dial *dial_start(struct dial_env *env, const struct dial_request *request
                         void (*over)(struct dial *d, void *ctx, int err), void *ctx);
 
 /* Inside over() with DP_OK: the stream is now the caller's. */
-void dial_take(struct dial *d, struct stream *stream);
+void dial_take(struct dial *d, struct stream *stream, struct arrival *arrival);
 
 /* Which link the reported error came from; "none" before any was tried. */
 const char *dial_link_name(const struct dial *d);

@@ -32,7 +32,7 @@ static void *grow(void *array, unsigned n, unsigned *cap)
     return bigger;
 }
 
-static void poll_watch(struct io *io, struct io_fd *w, short events)
+static int poll_watch(struct io *io, struct io_fd *w, short events)
 {
     struct poll_loop *loop = loop_of(io);
     if (!w->events) {
@@ -43,6 +43,13 @@ static void poll_watch(struct io *io, struct io_fd *w, short events)
     for (unsigned i = 0; !events && i < loop->n_fds; i++)
         if (loop->fd[i] == w)
             loop->fd[i] = loop->fd[--loop->n_fds];
+    return 0;
+}
+
+static void poll_leave(struct io *io, struct io_fd *w, bool closing)
+{
+    (void)closing;
+    poll_watch(io, w, 0);
 }
 
 static void poll_timer(struct io *io, struct io_timer *t, int64_t at_ns)
@@ -58,7 +65,8 @@ static void poll_timer(struct io *io, struct io_timer *t, int64_t at_ns)
             loop->timer[i] = loop->timer[--loop->n_timers];
 }
 
-static const struct io_ops poll_ops = {.now = poll_now, .watch = poll_watch, .timer = poll_timer};
+static const struct io_ops poll_ops = {
+    .now = poll_now, .watch = poll_watch, .leave = poll_leave, .timer = poll_timer};
 
 void poll_init(struct poll_loop *loop, int64_t fake_now_ns)
 {
@@ -91,10 +99,11 @@ static int wait_ms(const struct poll_loop *loop, int64_t until_ns)
     return left <= 0 ? 0 : ms > 60000 ? 60000 : (int)ms;
 }
 
-/* Errors and hang-ups are told as readiness of what was asked for. */
+/* As io.h says: trouble is readiness of everything. */
 static short revents_told(short revents, short events)
 {
-    return revents & (POLLERR | POLLHUP | POLLNVAL) ? events : revents & events;
+    short trouble = revents & (POLLERR | POLLHUP | POLLNVAL);
+    return trouble ? trouble | events : revents & events;
 }
 
 /* A callback may change the set, so after one has run the others wait for the next turn. */
@@ -132,7 +141,8 @@ int poll_turn(struct poll_loop *loop, int64_t until_ns)
     if (!set)
         return -1;
     for (unsigned i = 0; i < loop->n_fds; i++)
-        set[i] = (struct pollfd){.fd = loop->fd[i]->fd, .events = loop->fd[i]->events};
+        set[i] = (struct pollfd){.fd = loop->fd[i]->fd,
+                                 .events = loop->fd[i]->events & (POLLIN | POLLOUT)};
     int n = poll(set, loop->n_fds, wait_ms(loop, next));
     bool ran = n > 0 && run_ready(loop, set, loop->n_fds);
     free(set);

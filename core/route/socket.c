@@ -6,7 +6,9 @@
 #include "base/error.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h> /* more of tcp_info than <netinet/tcp.h> knows */
+#include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,13 +38,13 @@ static int error_local(int err)
     }
 }
 
-/* A destination refuses with a reset. A refusal by ICMP comes from a firewall, perhaps on the way by
- * this link only. */
+/* A destination refuses with a reset, which is a segment. A refusal by ICMP comes from a firewall,
+ * perhaps on the way by this link only. */
 static int error_refused(int fd)
 {
-    char control[512];
-    struct msghdr msg = {.msg_control = control, .msg_controllen = sizeof control};
-    if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+    struct tcp_info info = {.tcpi_segs_in = 1};
+    socklen_t len = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.tcpi_segs_in > 0)
         return DP_ERR_REFUSED;
     return DP_ERROR(DP_PATH, 5);
 }
@@ -72,9 +74,13 @@ static void option_set(int fd, int level, int option, int value)
     (void)done;
 }
 
-void socket_tune(int fd)
+void socket_no_delay(int fd)
 {
     option_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+void socket_keepalive(int fd)
+{
     option_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     option_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
     option_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
@@ -87,8 +93,7 @@ struct socket_health socket_health(int fd)
     socklen_t len = sizeof info;
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
         return (struct socket_health){0};
-    return (struct socket_health){.closed = info.tcpi_state == TCP_CLOSE,
-                                  .unacked = info.tcpi_unacked > 0,
+    return (struct socket_health){.unacked = info.tcpi_unacked > 0,
                                   .quiet_ns = info.tcpi_last_ack_recv * NS_PER_MS};
 }
 
@@ -125,20 +130,11 @@ int socket_open(const struct link *bottom, int family, int type, struct dp_addr 
     int err = bottom ? socket_prepare(fd, bottom, family, type, local) : DP_OK;
     if (err == DP_OK) {
         if (type == SOCK_STREAM)
-            socket_tune(fd);
+            socket_no_delay(fd);
         return fd;
     }
     close(fd);
     return err;
-}
-
-/* Errors by ICMP are told apart while connecting; an open connection lives through them. */
-static void icmp_errors(int fd, const struct dp_addr *to, bool told)
-{
-    if (addr_family(to) == AF_INET)
-        option_set(fd, IPPROTO_IP, IP_RECVERR, told);
-    else
-        option_set(fd, IPPROTO_IPV6, IPV6_RECVERR, told);
 }
 
 bool socket_is_own(const struct dp_addr *addr)
@@ -155,7 +151,6 @@ bool socket_is_own(const struct dp_addr *addr)
 
 int socket_connect(int fd, const struct dp_addr *to)
 {
-    icmp_errors(fd, to, true);
     if (connect(fd, (const struct sockaddr *)&to->sa, to->salen) == 0)
         return DP_OK;
     if (errno == EINPROGRESS || errno == EINTR)
@@ -163,9 +158,12 @@ int socket_connect(int fd, const struct dp_addr *to)
     return error_local(errno);
 }
 
-/* SO_ERROR alone is 0 while the connect is still pending; having a peer is the proof. */
-static int connect_result(int fd)
+/* Writable and well is connected. Else having a peer is the proof: SO_ERROR alone is 0 while the
+ * connect is still pending. */
+static int connect_result(int fd, short revents)
 {
+    if (revents & POLLOUT && !(revents & (POLLERR | POLLHUP)))
+        return DP_OK;
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
     if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0)
@@ -177,16 +175,15 @@ static int connect_result(int fd)
     return err ? error_remote(fd, err) : DP_AGAIN;
 }
 
-int socket_connected(int fd, const struct dp_addr *to, struct dp_addr *bound)
+int socket_connected(int fd, short revents, const struct dp_addr *to, struct dp_addr *bound)
 {
-    int result = connect_result(fd);
+    int result = connect_result(fd, revents);
     if (result != DP_OK)
         return result;
     struct sockaddr_storage own;
     socklen_t len = sizeof own;
     if (getsockname(fd, (struct sockaddr *)&own, &len) < 0)
         return DP_ERR_LOCAL;
-    icmp_errors(fd, to, false);
     addr_from_sockaddr(bound, (const struct sockaddr *)&own, len);
     if (addr_equal(bound, to)) /* it met itself: nobody listens there */
         return DP_ERR_REFUSED;

@@ -22,15 +22,17 @@ int socket_connect(int fd, const struct dp_addr *to);
 /* Is it an address of this machine? Costs a socket. */
 bool socket_is_own(const struct dp_addr *addr);
 
-/* After readiness: DP_OK with the socket's own address, DP_AGAIN, or an error. */
-int socket_connected(int fd, const struct dp_addr *to, struct dp_addr *bound);
+/* After readiness (`revents`; 0: not known): DP_OK with the socket's own address, DP_AGAIN, or an
+ * error. */
+int socket_connected(int fd, short revents, const struct dp_addr *to, struct dp_addr *bound);
 
-/* What dispatch sets on every TCP socket: no delay, keepalive after 60 s, each 10 s, 3 times. */
-void socket_tune(int fd);
+/* What dispatch sets on every TCP socket: no delay; and, once it has proved to be more than a short
+ * one, keepalive after 60 s, each 10 s, 3 times. Accepted sockets have both from their listener. */
+void socket_no_delay(int fd);
+void socket_keepalive(int fd);
 
 /* What the kernel knows of the other end. */
 struct socket_health {
-    bool closed;      /* the connection has ended, by a reset if not by us */
     bool unacked;     /* it owes an acknowledgement */
     int64_t quiet_ns; /* nothing at all has come from its kernel for so long; one that just does not
                          read acknowledges probes, and is not quiet */

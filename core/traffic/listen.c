@@ -2,8 +2,10 @@
  * listen.c: listening sockets.
  */
 #include "traffic/listen.h"
+#include "route/socket.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,14 +31,26 @@ static void listen_error(const struct conf_listener *l, struct conf_errors *erro
                    strerror(err));
 }
 
+/* What accepted sockets have from their listener, without a call for each. */
+static void listen_tune(int fd, const struct conf_listener *l)
+{
+    int second = 1;
+    socket_no_delay(fd);
+    socket_keepalive(fd);
+    if (l->protocols != PROTO_RAW) /* clients speak first: wake up when they have */
+        (void)!setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &second, sizeof second);
+}
+
 int listen_open(const struct conf_listener *l, struct conf_errors *errors)
 {
     int one = 1;
     const struct dp_addr *a = &l->listen;
     int fd = socket(addr_family(a), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
-        bind(fd, (const struct sockaddr *)&a->sa, a->salen) == 0 && listen(fd, BACKLOG) == 0)
+        bind(fd, (const struct sockaddr *)&a->sa, a->salen) == 0 && listen(fd, BACKLOG) == 0) {
+        listen_tune(fd, l);
         return fd;
+    }
     listen_error(l, errors, errno);
     if (fd >= 0)
         close(fd);

@@ -1,96 +1,219 @@
 /* SPDX-License-Identifier: MIT
- * loop.c: io.h on libev.
+ * loop.c: io.h on epoll: one registration for each descriptor, kept while it changes hands.
  *
- * libev's watchers live in the `priv` of ours, which are embedded in their owners: nothing is
- * allocated to wait for something.
+ * Who waits for a descriptor stands in a table by its number, and the kernel is told that number
+ * and not a pointer: so an event of a descriptor that has been closed in the same turn finds nobody,
+ * or another count of registrations, and is dropped.
  */
 #include "traffic/loop.h"
 #include "base/clock.h"
 
-#include <ev.h>
+#include <bsd/sys/tree.h>
+#include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define EVENTS_MAX 64 /* taken from the kernel at once */
+
+/* Of the table: what Linux allows a process unless told otherwise (fs.nr_open). Only the pages in
+ * use cost memory. */
+#define SLOTS_MAX (1U << 20)
+
+struct slot {
+    struct io_fd *w;        /* NULL: nobody */
+    uint32_t registrations; /* so far, of this number */
+    uint32_t mask;          /* what the kernel has been told; 0: nothing */
+};
+
+/* A timer's place among the others: the `priv` of struct io_timer. */
+struct place {
+    RB_ENTRY(place) link;
+};
+RB_HEAD(places, place);
 
 struct loop {
     struct io io;
-    struct ev_loop *ev;
-    ev_async wake;
+    int epoll, wake;
+    struct slot *slot;
+    uint32_t n_slots;
+    struct places timers;
+    int64_t now_ns; /* 0: between turns */
+    bool stopped;
     void (*woken)(void *ctx);
     void *woken_ctx;
 };
 
-_Static_assert(sizeof(ev_io) <= sizeof(((struct io_fd *)0)->priv), "ev_io fits");
-_Static_assert(sizeof(ev_timer) <= sizeof(((struct io_timer *)0)->priv), "ev_timer fits");
+_Static_assert(sizeof(struct place) <= sizeof(((struct io_timer *)0)->priv), "a place fits");
 
 static struct loop *loop_of(struct io *io)
 {
     return (struct loop *)io;
 }
 
-/* The real clock, not the loop's: what ran before in this turn may have taken its time. */
+/* One look at the clock does for what one wake-up brings. */
 static int64_t loop_now(struct io *io)
 {
-    (void)io;
-    return clock_now_ns();
+    const struct loop *loop = loop_of(io);
+    return loop->now_ns ? loop->now_ns : clock_now_ns();
 }
 
-static void fd_event(struct ev_loop *ev, ev_io *w, int revents)
+/* ---- descriptors ---- */
+
+static uint32_t mask_of(short events)
 {
-    (void)ev;
-    struct io_fd *fd = (struct io_fd *)((char *)w - offsetof(struct io_fd, priv));
-    short got = (short)((revents & EV_READ ? POLLIN : 0) | (revents & EV_WRITE ? POLLOUT : 0));
-    fd->ready(fd, got);
+    uint32_t mask = (events & POLLIN ? EPOLLIN : 0U) | (events & POLLOUT ? EPOLLOUT : 0U);
+    if (events & IO_EDGE)
+        mask |= EPOLLET | EPOLLRDHUP;
+    return mask | (events & IO_SHARED ? EPOLLEXCLUSIVE : 0U);
 }
 
-static void loop_watch(struct io *io, struct io_fd *fd, short events)
+static int slot_control(const struct loop *loop, int fd, int op, uint32_t mask)
 {
-    struct ev_loop *ev = loop_of(io)->ev;
-    ev_io *w = (ev_io *)fd->priv;
-    if (fd->events)
-        ev_io_stop(ev, w);
-    fd->events = events;
+    struct epoll_event event = {
+        .events = mask, .data.u64 = (uint64_t)loop->slot[fd].registrations << 32 | (uint32_t)fd};
+    return epoll_ctl(loop->epoll, op, fd, &event);
+}
+
+/* What was closed without a word is not registered any more: then it is added again. */
+static int slot_register(struct loop *loop, int fd, uint32_t mask)
+{
+    struct slot *slot = &loop->slot[fd];
+    if (slot->mask == mask)
+        return 0;
+    if (slot->mask && slot_control(loop, fd, EPOLL_CTL_MOD, mask) == 0) {
+        slot->mask = mask;
+        return 0;
+    }
+    slot->registrations++;
+    slot->mask = slot_control(loop, fd, EPOLL_CTL_ADD, mask) == 0 ? mask : 0;
+    return slot->mask ? 0 : -1;
+}
+
+static void slot_forget(struct loop *loop, int fd)
+{
+    if (loop->slot[fd].mask)
+        slot_control(loop, fd, EPOLL_CTL_DEL, 0);
+    loop->slot[fd].mask = 0;
+}
+
+static int loop_watch(struct io *io, struct io_fd *w, short events)
+{
+    struct loop *loop = loop_of(io);
+    if (w->fd < 0 || (uint32_t)w->fd >= loop->n_slots)
+        return -1;
+    int err = 0;
+    if (events && (err = slot_register(loop, w->fd, mask_of(events))) < 0)
+        events = 0;
     if (!events)
-        return;
-    ev_io_init(w, fd_event, fd->fd,
-               (events & POLLIN ? EV_READ : 0) | (events & POLLOUT ? EV_WRITE : 0));
-    ev_io_start(ev, w);
+        slot_forget(loop, w->fd);
+    w->events = events;
+    loop->slot[w->fd].w = events ? w : NULL;
+    return err;
 }
 
-static void timer_event(struct ev_loop *ev, ev_timer *w, int revents)
+static void loop_leave(struct io *io, struct io_fd *w, bool closing)
 {
-    (void)ev;
-    (void)revents;
-    struct io_timer *t = (struct io_timer *)((char *)w - offsetof(struct io_timer, priv));
-    t->at_ns = 0;
-    t->fire(t);
+    struct slot *slot = &loop_of(io)->slot[w->fd];
+    slot->w = NULL;
+    if (closing)
+        slot->mask = 0;
+    w->events = 0;
 }
+
+/* As io.h says: trouble is readiness of everything. */
+static short revents_told(uint32_t got, short events)
+{
+    short told = (short)(got & (POLLIN | POLLOUT | POLLRDHUP | POLLERR | POLLHUP));
+    if (got & (EPOLLERR | EPOLLHUP))
+        told |= events & (POLLIN | POLLOUT);
+    return told;
+}
+
+static void loop_event(struct loop *loop, const struct epoll_event *event)
+{
+    int fd = (int)(uint32_t)event->data.u64;
+    struct slot *slot = &loop->slot[fd];
+    if (slot->registrations != (uint32_t)(event->data.u64 >> 32) || !slot->mask)
+        return;
+    if (slot->w)
+        slot->w->ready(slot->w, revents_told(event->events, slot->w->events));
+    else
+        slot_forget(loop, fd); /* it was left, and nobody took it */
+}
+
+/* ---- timers ---- */
+
+static struct io_timer *timer_at(struct place *p)
+{
+    return (struct io_timer *)((char *)p - offsetof(struct io_timer, priv));
+}
+
+static int place_order(struct place *a, struct place *b)
+{
+    int64_t t = timer_at(a)->at_ns, u = timer_at(b)->at_ns;
+    if (t != u)
+        return t < u ? -1 : 1;
+    return a < b ? -1 : a > b;
+}
+
+/* Of what this makes not all is used. */
+#define MADE __attribute__((unused)) static
+RB_GENERATE_INTERNAL(places, place, link, place_order, MADE)
 
 static void loop_timer(struct io *io, struct io_timer *t, int64_t at_ns)
 {
-    struct ev_loop *ev = loop_of(io)->ev;
-    ev_timer *w = (ev_timer *)t->priv;
+    struct loop *loop = loop_of(io);
+    struct place *place = (struct place *)t->priv;
     if (t->at_ns)
-        ev_timer_stop(ev, w);
+        RB_REMOVE(places, &loop->timers, place);
     t->at_ns = at_ns;
     if (!at_ns)
         return;
-    /* libev counts from the time it cached at the start of this turn: later than that it is too
-     * early by what has passed since, so that is added. */
-    int64_t left = at_ns - clock_now_ns();
-    ev_now_update(ev);
-    ev_timer_init(w, timer_event, left > 0 ? (double)left / (double)NS_PER_S : 0., 0.);
-    ev_timer_start(ev, w);
+    int64_t soon = loop_now(io) + 1; /* not in the turn that asks for it */
+    if (at_ns < soon)
+        t->at_ns = soon;
+    RB_INSERT(places, &loop->timers, place);
 }
 
-static const struct io_ops loop_ops = {.now = loop_now, .watch = loop_watch, .timer = loop_timer};
-
-static void wake_event(struct ev_loop *ev, ev_async *w, int revents)
+static void timers_run(struct loop *loop)
 {
-    (void)revents;
-    (void)w;
-    struct loop *loop = ev_userdata(ev);
-    if (loop->woken)
-        loop->woken(loop->woken_ctx);
+    struct place *first;
+    while (!loop->stopped && (first = RB_MIN(places, &loop->timers)) &&
+           timer_at(first)->at_ns <= loop->now_ns) {
+        struct io_timer *t = timer_at(first);
+        RB_REMOVE(places, &loop->timers, first);
+        t->at_ns = 0;
+        t->fire(t);
+    }
+}
+
+/* Rounded up, or it would spin until the moment has come. */
+static int timers_wait_ms(struct loop *loop)
+{
+    struct place *first = RB_MIN(places, &loop->timers);
+    if (!first)
+        return -1;
+    int64_t left = timer_at(first)->at_ns - clock_now_ns();
+    int64_t ms = (left + NS_PER_MS - 1) / NS_PER_MS;
+    return left <= 0 ? 0 : ms > 60000 ? 60000 : (int)ms;
+}
+
+/* ---- life ---- */
+
+static const struct io_ops loop_ops = {
+    .now = loop_now, .watch = loop_watch, .leave = loop_leave, .timer = loop_timer};
+
+static uint32_t slots_needed(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max > SLOTS_MAX)
+        return SLOTS_MAX;
+    return (uint32_t)limit.rlim_max;
 }
 
 struct loop *loop_new(void)
@@ -98,24 +221,29 @@ struct loop *loop_new(void)
     struct loop *loop = calloc(1, sizeof *loop);
     if (!loop)
         return NULL;
-    loop->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    if (!loop->ev) {
-        free(loop);
-        return NULL;
-    }
+    RB_INIT(&loop->timers);
     loop->io.ops = &loop_ops;
-    ev_set_userdata(loop->ev, loop);
-    ev_async_init(&loop->wake, wake_event);
-    ev_async_start(loop->ev, &loop->wake);
-    return loop;
+    loop->n_slots = slots_needed();
+    loop->slot = calloc(loop->n_slots, sizeof *loop->slot);
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+    loop->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = UINT64_MAX};
+    if (loop->slot && loop->epoll >= 0 && loop->wake >= 0 &&
+        epoll_ctl(loop->epoll, EPOLL_CTL_ADD, loop->wake, &event) == 0)
+        return loop;
+    loop_free(loop);
+    return NULL;
 }
 
 void loop_free(struct loop *loop)
 {
     if (!loop)
         return;
-    ev_async_stop(loop->ev, &loop->wake);
-    ev_loop_destroy(loop->ev);
+    if (loop->epoll >= 0)
+        close(loop->epoll);
+    if (loop->wake >= 0)
+        close(loop->wake);
+    free(loop->slot);
     free(loop);
 }
 
@@ -124,14 +252,31 @@ struct io *loop_io(struct loop *loop)
     return &loop->io;
 }
 
+static void loop_turn(struct loop *loop)
+{
+    struct epoll_event event[EVENTS_MAX];
+    int n = epoll_wait(loop->epoll, event, EVENTS_MAX, timers_wait_ms(loop));
+    loop->now_ns = clock_now_ns();
+    for (int i = 0; i < n && !loop->stopped; i++) {
+        if (event[i].data.u64 != UINT64_MAX)
+            loop_event(loop, &event[i]);
+        else if (loop->woken)
+            loop->woken(loop->woken_ctx);
+    }
+    timers_run(loop);
+    loop->now_ns = 0;
+}
+
 void loop_run(struct loop *loop)
 {
-    ev_run(loop->ev, 0);
+    loop->stopped = false;
+    while (!loop->stopped)
+        loop_turn(loop);
 }
 
 void loop_stop(struct loop *loop)
 {
-    ev_break(loop->ev, EVBREAK_ALL);
+    loop->stopped = true;
 }
 
 void loop_on_wake(struct loop *loop, void (*woken)(void *ctx), void *ctx)
@@ -140,7 +285,10 @@ void loop_on_wake(struct loop *loop, void (*woken)(void *ctx), void *ctx)
     loop->woken_ctx = ctx;
 }
 
+/* Written once more each time, as an edge is all that is waited for: the count is never read. */
 void loop_wake(struct loop *loop)
 {
-    ev_async_send(loop->ev, &loop->wake);
+    int saved = errno;
+    eventfd_write(loop->wake, 1);
+    errno = saved;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * loop.h: io.h on libev: one loop, turned by one thread, that others can wake.
+ * loop.h: io.h on epoll: one loop, turned by one thread, that others can wake.
  */
 #ifndef TRAFFIC_LOOP_H
 #define TRAFFIC_LOOP_H

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * relay.c: two connected sockets joined, by plain reads and writes.
+ * relay.c: two connected sockets joined.
  *
- * A read goes through the worker's buffer straight to the other side; only what that does not take
- * is kept, in a block of its own size, and nothing more is read until it has gone.
+ * Bytes are copied through the worker's buffer, straight to the other side; only what that does not
+ * take is kept, in a block of its own size, and nothing more is read until it has gone. Where a read
+ * brings much, the next ones go by a pipe instead, which is held only while something is in it.
+ *
+ * Sockets are watched by edges: what a socket can do is remembered until it has been tried in vain.
  */
 #include "traffic/relay.h"
 
@@ -11,8 +14,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Reads in a row for one event, so that one busy relay leaves the worker to others in between. */
-#define READS_MAX 4
+/* What may be moved one way before others get their turn: some 100 us of work. */
+#define TURN_BYTES (512 << 10)
+
+/* A read of so much is worth a pipe: below, copying costs less (measured: equal at 16 KiB). */
+#define BULK_BYTES 16384
+/* So many smaller reads in a row, and the flow is no bulk any more. */
+#define CALM 8
 
 enum moved { MOVED, BLOCKED, BROKEN, NO_MEMORY };
 
@@ -21,160 +29,294 @@ static struct relay_side *other(struct relay_side *s)
     return &s->relay->side[s == &s->relay->side[0]];
 }
 
-static enum moved send_some(struct relay_side *s, const uint8_t *bytes, size_t len, size_t *sent)
+/* ---- writing ---- */
+
+/* Edges tell when there is room again, once they have been asked for. */
+static enum moved blocked(struct relay_side *to)
+{
+    to->blocked = true;
+    int err = io_watch(to->relay->shared->io, &to->io, POLLIN | POLLOUT | IO_EDGE);
+    return err ? NO_MEMORY : BLOCKED;
+}
+
+static enum moved send_some(struct relay_side *to, const uint8_t *bytes, size_t len, size_t *sent)
 {
     ssize_t n;
     *sent = 0;
-    while ((n = send(s->io.fd, bytes, len, MSG_NOSIGNAL)) < 0 && errno == EINTR)
+    while ((n = send(to->io.fd, bytes, len, MSG_NOSIGNAL)) < 0 && errno == EINTR)
         ;
-    if (n < 0)
-        return errno == EAGAIN ? BLOCKED : BROKEN;
-    *sent = (size_t)n;
-    return *sent == len ? MOVED : BLOCKED;
+    if (n < 0 && errno != EAGAIN)
+        return BROKEN;
+    *sent = n < 0 ? 0 : (size_t)n;
+    return *sent == len ? MOVED : blocked(to);
 }
 
-static int keep(struct relay_side *s, const uint8_t *bytes, size_t len)
+static int keep(struct relay_side *to, const uint8_t *bytes, size_t len)
 {
-    s->pending = malloc(len);
-    if (!s->pending)
+    to->pending = malloc(len);
+    if (!to->pending)
         return -1;
-    memcpy(s->pending, bytes, len);
-    s->pending_off = 0;
-    s->pending_len = len;
+    memcpy(to->pending, bytes, len);
+    to->pending_off = 0;
+    to->pending_len = (uint32_t)len;
     return 0;
 }
 
-static void pending_free(struct relay_side *s)
-{
-    free(s->pending);
-    s->pending = NULL;
-}
-
-static enum moved flush(struct relay_side *s)
+/* Sends; what is not taken is kept. */
+static enum moved send_or_keep(struct relay_side *to, const uint8_t *bytes, size_t len)
 {
     size_t sent;
-    enum moved m = send_some(s, s->pending + s->pending_off, s->pending_len, &sent);
-    s->pending_off += sent;
-    s->pending_len -= sent;
-    if (m == MOVED)
-        pending_free(s);
-    return m;
-}
-
-/* One read from `s`, written to the other side. MOVED: there may be more at once. */
-static enum moved pump_once(struct relay_side *s)
-{
-    struct relay_side *to = other(s);
-    uint8_t *bytes = s->relay->buffer->bytes;
-    ssize_t n;
-    while ((n = recv(s->io.fd, bytes, RELAY_BUFFER, 0)) < 0 && errno == EINTR)
-        ;
-    if (n < 0)
-        return errno == EAGAIN ? BLOCKED : BROKEN;
-    if (n == 0) {
-        s->ended = true;
-        return BLOCKED;
-    }
-    s->received += (uint64_t)n;
-    size_t sent;
-    enum moved m = send_some(to, bytes, (size_t)n, &sent);
-    if (m == BLOCKED && keep(to, bytes + sent, (size_t)n - sent) < 0)
+    enum moved m = send_some(to, bytes, len, &sent);
+    if (m == BLOCKED && keep(to, bytes + sent, len - sent) < 0)
         return NO_MEMORY;
-    return m == MOVED && n < RELAY_BUFFER ? BLOCKED : m; /* a short read has emptied it */
-}
-
-static enum moved pump(struct relay_side *s)
-{
-    enum moved m = MOVED;
-    for (int i = 0; i < READS_MAX && m == MOVED && !other(s)->pending && !s->ended; i++)
-        m = pump_once(s);
     return m;
 }
 
-/* The end of one side's data, and all before it, has reached the other. */
-static enum moved pass_end(struct relay_side *s)
+static enum moved flush_pending(struct relay_side *to)
 {
-    struct relay_side *to = other(s);
-    if (!s->ended || to->pending || to->shut)
-        return BLOCKED;
-    to->shut = true;
-    return shutdown(to->io.fd, SHUT_WR) < 0 ? BROKEN : BLOCKED;
+    size_t sent;
+    enum moved m = send_some(to, to->pending + to->pending_off, to->pending_len, &sent);
+    to->pending_off += (uint32_t)sent;
+    to->pending_len -= (uint32_t)sent;
+    if (m == MOVED) {
+        free(to->pending);
+        to->pending = NULL;
+    }
+    return m;
 }
 
-static void interest(struct relay_side *s)
+static enum moved flush_pipe(struct relay_side *to)
 {
-    int in = !s->ended && !other(s)->pending ? POLLIN : 0;
-    int out = s->pending ? POLLOUT : 0;
-    io_watch(s->relay->io, &s->io, (short)(in | out));
+    ssize_t n = pipe_drain(to->pipe, to->io.fd);
+    if (n < 0 && n != -EAGAIN)
+        return BROKEN;
+    if (to->pipe->len)
+        return blocked(to);
+    pipes_give(to->relay->shared->pipes, to->pipe);
+    to->pipe = NULL;
+    return MOVED;
+}
+
+/* Writes what waits. MOVED: nothing does any more. */
+static enum moved flush(struct relay_side *to)
+{
+    if (!to->pending && !to->pipe)
+        return MOVED;
+    if (to->blocked)
+        return BLOCKED;
+    return to->pending ? flush_pending(to) : flush_pipe(to);
+}
+
+/* ---- reading ---- */
+
+static enum moved read_ended(struct relay_side *from)
+{
+    from->ended = true;
+    from->readable = false;
+    return MOVED;
+}
+
+static enum moved read_failed(struct relay_side *from, int err)
+{
+    from->readable = false;
+    return err == EAGAIN ? MOVED : BROKEN;
+}
+
+/* Where a read stops short it has got all there was; but for an end or an error behind it, which
+ * has been told already and is not told again. */
+static ssize_t receive(struct relay_side *from, uint8_t *buffer, size_t size)
+{
+    ssize_t n;
+    while ((n = recv(from->io.fd, buffer, size, 0)) < 0 && errno == EINTR)
+        ;
+    if (n > 0) {
+        from->readable = from->hung_up || (size_t)n == size;
+        from->received += (uint64_t)n;
+    }
+    return n < 0 ? -errno : n;
+}
+
+static enum moved pump_copied(struct relay_side *from)
+{
+    uint8_t *buffer = from->relay->shared->buffer;
+    ssize_t n = receive(from, buffer, RELAY_BUFFER);
+    if (n <= 0)
+        return n == 0 ? read_ended(from) : read_failed(from, (int)-n);
+    if (n >= BULK_BYTES)
+        from->calm = 0;
+    return send_or_keep(other(from), buffer, (size_t)n);
+}
+
+/* That a pipe was not filled does not say that the socket is empty: it takes a bounded number of
+ * pieces, however small. */
+static enum moved pump_spliced(struct relay_side *from, struct pipe *pipe)
+{
+    struct relay_side *to = other(from);
+    ssize_t n = pipe_fill(pipe, from->io.fd);
+    if (n <= 0) {
+        pipes_give(from->relay->shared->pipes, pipe);
+        if (n == -EINVAL)
+            from->calm = CALM; /* this socket cannot */
+        else
+            return n == 0 ? read_ended(from) : read_failed(from, (int)-n);
+        return MOVED;
+    }
+    from->received += (uint64_t)n;
+    from->calm = n < BULK_BYTES ? from->calm + 1 : 0;
+    to->pipe = pipe;
+    return flush_pipe(to);
+}
+
+static enum moved pump(struct relay_side *from)
+{
+    struct pipe *pipe = from->calm < CALM ? pipes_take(from->relay->shared->pipes) : NULL;
+    return pipe ? pump_spliced(from, pipe) : pump_copied(from);
+}
+
+/* The end of one side's data, and all before it, has reached the other. Where that was the last to
+ * be said, closing says it. */
+static enum moved pass_end(struct relay_side *from)
+{
+    struct relay_side *to = other(from);
+    to->shut = true;
+    if (to->ended && from->shut)
+        return MOVED;
+    return shutdown(to->io.fd, SHUT_WR) < 0 ? BROKEN : MOVED;
+}
+
+/* ---- the turn ---- */
+
+static enum moved move(struct relay_side *from)
+{
+    struct relay_side *to = other(from);
+    uint64_t enough = from->received + TURN_BYTES;
+    enum moved m = flush(to);
+    while (m == MOVED && from->readable && from->received < enough)
+        m = pump(from);
+    if (m == MOVED && from->readable)
+        io_timer(from->relay->shared->io, &from->relay->again, 1);
+    if (m == MOVED && from->ended && !to->shut)
+        m = pass_end(from);
+    return m;
 }
 
 /* A side that has gone may have sent something before: that still belongs to the other. */
-static void rescue(struct relay *r)
+static void rescue(struct relay_side *from)
 {
-    for (int i = 0; i < 2; i++) {
-        struct relay_side *s = &r->side[i];
-        while (!s->ended && !other(s)->pending && pump_once(s) == MOVED)
-            ;
-    }
+    while (flush(other(from)) == MOVED && !from->ended && pump_copied(from) == MOVED &&
+           from->readable)
+        ;
+}
+
+static void relay_break(struct relay *r)
+{
+    rescue(&r->side[0]);
+    rescue(&r->side[1]);
+    r->over(r, RELAY_RESET);
+}
+
+static void relay_turn(struct relay *r)
+{
+    enum moved m[2] = {move(&r->side[0]), move(&r->side[1])};
+    r->active_ns = io_now(r->shared->io);
+    if (m[0] == BROKEN || m[1] == BROKEN)
+        relay_break(r);
+    else if (m[0] == NO_MEMORY || m[1] == NO_MEMORY)
+        r->over(r, RELAY_NO_MEMORY);
+    else if (r->side[0].shut && r->side[1].shut)
+        r->over(r, RELAY_DONE);
 }
 
 static void side_ready(struct io_fd *io, short revents)
 {
     struct relay_side *s = (struct relay_side *)((char *)io - offsetof(struct relay_side, io));
-    struct relay *r = s->relay;
-    enum moved m = BLOCKED;
-    if (revents & POLLOUT && s->pending)
-        m = flush(s);
-    if (m != BROKEN && revents & POLLIN)
-        m = pump(s);
-    for (int i = 0; i < 2 && m != BROKEN && m != NO_MEMORY; i++)
-        if (pass_end(&r->side[i]) == BROKEN)
-            m = BROKEN;
-    r->active_ns = io_now(r->io);
-    if (m == BROKEN)
-        rescue(r);
-    if (m == BROKEN || m == NO_MEMORY) {
-        r->over(r, m == BROKEN ? RELAY_RESET : RELAY_NO_MEMORY);
-    } else if (r->side[0].shut && r->side[1].shut) {
-        r->over(r, RELAY_DONE);
-    } else {
-        interest(&r->side[0]);
-        interest(&r->side[1]);
-    }
+    if (revents & (POLLOUT | POLLERR | POLLHUP))
+        s->blocked = false;
+    if (revents & (POLLRDHUP | POLLERR | POLLHUP))
+        s->hung_up = true;
+    if (revents & ~POLLOUT)
+        s->readable = !s->ended;
+    if (revents & POLLERR && s->ended) /* reset, when it had no more to say */
+        relay_break(s->relay);
+    else
+        relay_turn(s->relay);
 }
 
-/* What cannot be sent just now waits; a broken socket shows itself when it is tried again. */
-static int send_early(struct relay_side *s, const void *bytes, size_t len)
+static void again_fire(struct io_timer *t)
 {
-    size_t sent;
-    if (len == 0 || send_some(s, bytes, len, &sent) == MOVED)
+    struct relay *r = (struct relay *)((char *)t - offsetof(struct relay, again));
+    if (r->broken)
+        relay_break(r);
+    else
+        relay_turn(r);
+}
+
+/* ---- life ---- */
+
+/* What the other side has sent already leaves with it in one piece. */
+static size_t send_first_more(struct relay_side *from, const struct relay_early *early)
+{
+    uint8_t *buffer = from->relay->shared->buffer;
+    memcpy(buffer, early->bytes, early->len);
+    ssize_t n = receive(from, buffer + early->len, RELAY_BUFFER - early->len);
+    if (n == -EAGAIN)
+        from->readable = false;
+    return n > 0 ? (size_t)n : 0;
+}
+
+static int send_first(struct relay_side *to, const struct relay_early *early)
+{
+    const uint8_t *bytes = early->bytes;
+    size_t len = early->len;
+    if (len == 0)
         return 0;
-    return keep(s, (const uint8_t *)bytes + sent, len - sent);
+    if (other(to)->readable && len < RELAY_BUFFER) {
+        len += send_first_more(other(to), early);
+        bytes = to->relay->shared->buffer;
+    }
+    enum moved m = send_or_keep(to, bytes, len);
+    to->relay->broken |= m == BROKEN;
+    return m == NO_MEMORY ? -1 : 0;
 }
 
-int relay_start(struct relay *r, struct io *io, struct relay_buffer *buffer, const int fd[2],
-                const void *const early[2], const size_t early_len[2])
+int relay_start(struct relay *r, struct relay_shared *shared, const struct relay_early early[2])
 {
-    r->io = io;
-    r->buffer = buffer;
-    r->active_ns = io_now(io);
+    r->shared = shared;
+    r->active_ns = io_now(shared->io);
+    r->again.fire = again_fire;
     for (int i = 0; i < 2; i++) {
         r->side[i].relay = r;
-        r->side[i].io.fd = fd[i];
         r->side[i].io.ready = side_ready;
+        r->side[i].calm = CALM;
     }
-    for (int i = 0; i < 2; i++)
-        if (send_early(&r->side[i], early[i], early_len[i]) < 0)
+    for (int i = 0; i < 2; i++) {
+        struct io_fd *w = &r->side[i].io;
+        if (!w->events && io_watch(shared->io, w, POLLIN | POLLOUT | IO_EDGE) < 0)
             return -1;
-    interest(&r->side[0]);
-    interest(&r->side[1]);
+    }
+    for (int i = 1; i >= 0; i--) /* the server first: it is further away */
+        if (send_first(&r->side[i], &early[i]) < 0)
+            return -1;
+    if (r->broken || r->side[0].readable || r->side[1].readable)
+        io_timer(shared->io, &r->again, 1);
     return 0;
+}
+
+static void side_stop(struct relay_side *s)
+{
+    io_forget(s->relay->shared->io, &s->io);
+    free(s->pending);
+    s->pending = NULL;
+    if (s->pipe)
+        pipes_give(s->relay->shared->pipes, s->pipe);
+    s->pipe = NULL;
 }
 
 void relay_stop(struct relay *r)
 {
-    for (int i = 0; i < 2 && r->io; i++) {
-        io_watch(r->io, &r->side[i].io, 0);
-        pending_free(&r->side[i]);
-    }
+    if (!r->shared)
+        return;
+    io_timer(r->shared->io, &r->again, 0);
+    side_stop(&r->side[0]);
+    side_stop(&r->side[1]);
 }

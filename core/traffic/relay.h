@@ -3,51 +3,68 @@
  *
  * Each direction ends on its own: the end of one side's data is passed on as a shutdown once all
  * before it has been written. A reset on one side becomes a reset on the other. What one side does
- * not take is not read from the other. An idle relay holds no buffer.
+ * not take is not read from the other. Small amounts are copied, large ones spliced. An idle relay
+ * holds neither buffer nor pipe.
  */
 #ifndef TRAFFIC_RELAY_H
 #define TRAFFIC_RELAY_H
 
 #include "base/io.h"
+#include "traffic/pipes.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 enum relay_end { RELAY_DONE, RELAY_RESET, RELAY_NO_MEMORY };
 
-/* One socket, and what waits to be written to it. */
+/* What all relays of a worker use, one at a time. */
+#define RELAY_BUFFER 65536
+struct relay_shared {
+    struct io *io;
+    struct pipes *pipes;
+    uint8_t buffer[RELAY_BUFFER];
+};
+
+/* One socket, and what waits to be written to it: in a block of memory, or in a pipe. */
 struct relay_side {
     struct io_fd io;
     struct relay *relay;
-    uint8_t *pending; /* bytes for this side; NULL: none */
-    size_t pending_off, pending_len;
+    uint8_t *pending;
+    uint32_t pending_off, pending_len;
+    struct pipe *pipe;
     uint64_t received;
-    bool ended; /* its data has ended */
-    bool shut;  /* it has been told that the other's has */
-};
-
-/* What is read on its way through: one for each worker. */
-#define RELAY_BUFFER 65536
-struct relay_buffer {
-    uint8_t bytes[RELAY_BUFFER];
+    bool readable; /* a read may find something */
+    bool hung_up;  /* its end or its error is behind what can be read */
+    bool blocked;  /* a write found no room */
+    bool ended;    /* its data has ended */
+    bool shut;     /* it has been told that the other's has */
+    uint8_t calm;  /* reads in a row that were small; CALM or more: it is copied */
 };
 
 /* Embedded in its owner; starts zeroed. */
 struct relay {
-    struct io *io;
-    struct relay_buffer *buffer;
+    struct relay_shared *shared;
     struct relay_side side[2];
-    int64_t active_ns; /* when bytes last moved */
+    struct io_timer again; /* to go on after others had their turn */
+    bool broken;           /* from the start */
+    int64_t active_ns;     /* when bytes last moved */
     void (*over)(struct relay *r, enum relay_end end);
 };
 
-/* Joins two non-blocking sockets, which stay the owner's. early[i]: len bytes that side i is to
- * get first. r->over is set by the owner; it is called once, from the loop; then relay_stop() is due.
- * Returns 0, or -1 when out of memory. */
-int relay_start(struct relay *r, struct io *io, struct relay_buffer *buffer, const int fd[2],
-                const void *const early[2], const size_t early_len[2]);
+/* What side i has waiting at the start. */
+struct relay_early {
+    const void *bytes; /* it is to be sent this first */
+    size_t len;
+};
 
-/* Stops and frees what it holds; the sockets stay open. Safe on a relay that never started. */
+/* Joins two non-blocking sockets, which stay the owner's; side[].io.fd is set. The owner may watch
+ * side[].io itself until then, with IO_EDGE, and leave `readable` and `hung_up` as it found them.
+ * r->over is called once, from the loop; then relay_stop() is due. Returns 0, or -1 when out of
+ * memory. */
+int relay_start(struct relay *r, struct relay_shared *shared, const struct relay_early early[2]);
+
+/* Stops and frees what it holds; the sockets are the owner's to close, next. Safe on a relay that
+ * never started. */
 void relay_stop(struct relay *r);
 
 #endif

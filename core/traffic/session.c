@@ -7,6 +7,9 @@
  *
  * A raw session starts in DIALING. Bytes the client sends before it is answered stay in order: the
  * handshake's buffer takes some, the rest waits in the kernel.
+ *
+ * The client is watched by side 0 of the relay from the start, by edges: `readable` there says that a
+ * read has not yet been tried in vain.
  */
 #include "traffic/session.h"
 #include "base/clock.h"
@@ -25,6 +28,9 @@
 /* A greeting and a request of the greatest length, and some payload behind them. */
 #define HANDSHAKE_BUFFER 768
 
+/* The choice of a method, and the reply. */
+#define SOCKS5_ANSWER_MAX (2 + SOCKS5_REPLY_MAX)
+
 /* A peer whose kernel has been silent for so long while it owes an acknowledgement is out of reach.
  * TCP_USER_TIMEOUT would say so too, but it also ends connections whose peer just pauses reading. */
 #define SILENT_NS (45 * NS_PER_S)
@@ -32,7 +38,7 @@
 /* After a refusal the client has this long to read it and close (RFC 1928: not more than 10 s). */
 #define REFUSED_NS (2 * NS_PER_S)
 
-enum state { GREETING, REQUEST, DIALING, RELAYING, REFUSED };
+enum state { GREETING, REQUEST, DIALING, RELAYING, REFUSED, CLOSED };
 
 /* Needed until the relay runs. */
 struct handshake {
@@ -41,6 +47,8 @@ struct handshake {
     struct dial *dial;
     int64_t since_ns; /* accepted; then, when dialing, the start of that */
     struct dp_addr dest;
+    size_t owed; /* bytes of an answer that can wait for the next one */
+    uint8_t answer[SOCKS5_ANSWER_MAX];
     size_t len; /* of what has come and is not used up */
     uint8_t bytes[HANDSHAKE_BUFFER];
     char name[256]; /* what dest.name points to */
@@ -52,14 +60,32 @@ struct session {
     struct worker *worker;
     enum state state;
     int fd;
-    struct io_fd io; /* the client, until the relay takes over */
     struct io_timer timer;
-    struct dp_addr client;
+    struct sockaddr_in6 client; /* of either family: struct dp_addr is large */
+    bool kept_alive;            /* the kernel probes the other end when it is idle */
     struct handshake *hs;
     struct stream stream;
     struct relay relay;
     int64_t unacked_ns[2]; /* of the relay's sides: since when; 0: not */
 };
+
+static struct relay_side *client_side(struct session *s)
+{
+    return &s->relay.side[0];
+}
+
+static struct dp_addr client_addr(const struct session *s)
+{
+    struct dp_addr addr;
+    addr_from_sockaddr(&addr, (const struct sockaddr *)&s->client, sizeof s->client);
+    return addr;
+}
+
+static const char *client_text(const struct session *s, char buf[ADDR_TEXT])
+{
+    struct dp_addr addr = client_addr(s);
+    return addr_text(&addr, buf);
+}
 
 struct session *session_next(const struct session *s)
 {
@@ -86,8 +112,8 @@ static void handshake_free(struct session *s)
 void session_close(struct session *s)
 {
     struct worker *w = s->worker;
-    io_watch(w->io, &s->io, 0);
     io_timer(w->io, &s->timer, 0);
+    io_forget(w->io, &client_side(s)->io);
     relay_stop(&s->relay);
     handshake_free(s);
     if (s->stream.claim.link)
@@ -101,32 +127,48 @@ void session_close(struct session *s)
     worker_session_over(w);
 }
 
+/* ---- states ----
+ *
+ * What follows returns the next state; session_settle() sees to it that CLOSED is carried out. */
+
 /* Sends the answer, then waits for the client to close: closing first, with input unread, would
  * reset the connection and could take the answer with it. */
-static void refuse(struct session *s, const void *answer, size_t len)
+static enum state refuse(struct session *s, const void *answer, size_t len)
 {
     handshake_free(s);
     if (len == 0 || send(s->fd, answer, len, MSG_NOSIGNAL) != (ssize_t)len ||
-        shutdown(s->fd, SHUT_WR) < 0) {
-        session_close(s);
-        return;
-    }
-    s->state = REFUSED;
-    io_watch(s->worker->io, &s->io, POLLIN);
+        shutdown(s->fd, SHUT_WR) < 0)
+        return CLOSED;
     io_timer(s->worker->io, &s->timer, io_now(s->worker->io) + REFUSED_NS);
+    return REFUSED;
 }
 
-static void refuse_socks5(struct session *s, int code)
+static enum state refuse_socks5(struct session *s, int code)
 {
-    uint8_t reply[SOCKS5_REPLY_MAX];
-    size_t len = socks5_reply(reply, code, NULL);
-    refuse(s, reply, len);
+    uint8_t answer[SOCKS5_ANSWER_MAX];
+    size_t len = s->hs->owed;
+    memcpy(answer, s->hs->answer, len);
+    len += socks5_reply(answer + len, code, NULL);
+    return refuse(s, answer, len);
 }
 
-static void drain(struct session *s)
+/* Reads until the client closes. */
+static enum state drain(struct session *s)
 {
-    ssize_t n = recv(s->fd, s->worker->buffer->bytes, RELAY_BUFFER, 0);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+    ssize_t n;
+    while ((n = recv(s->fd, s->worker->shared->buffer, RELAY_BUFFER, 0)) > 0)
+        ;
+    if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        return CLOSED;
+    client_side(s)->readable = errno == EINTR;
+    return REFUSED;
+}
+
+static void session_settle(struct session *s)
+{
+    if (s->state == REFUSED && client_side(s)->readable)
+        s->state = drain(s);
+    if (s->state == CLOSED)
         session_close(s);
 }
 
@@ -139,15 +181,15 @@ static void log_mistake(const struct session *s, enum sniff kind)
     log_rated(&rate[kind], NS_PER_S, LOG_WARN, "session",
               "client=%s speaks %s, but this port speaks SOCKS5: set it as a SOCKS5 proxy "
               "(socks5h://) in that program",
-              addr_text(&s->client, client), sniff_name(kind));
+              client_text(s, client), sniff_name(kind));
 }
 
-static void refuse_protocol(struct session *s, enum sniff kind)
+static enum state refuse_protocol(struct session *s, enum sniff kind)
 {
     size_t len;
     const char *answer = sniff_refusal(kind, &len);
     log_mistake(s, kind);
-    refuse(s, answer, len);
+    return refuse(s, answer, len);
 }
 
 static void log_refusal(const struct session *s, const char *what, int code)
@@ -155,7 +197,7 @@ static void log_refusal(const struct session *s, const char *what, int code)
     static struct log_rate rate;
     char client[ADDR_TEXT];
     log_rated(&rate, NS_PER_S, LOG_WARN, "session", "client=%s %s: refused code=%02d",
-              addr_text(&s->client, client), what, code);
+              client_text(s, client), what, code);
 }
 
 static void consume(struct handshake *hs, size_t n)
@@ -164,91 +206,103 @@ static void consume(struct handshake *hs, size_t n)
     memmove(hs->bytes, hs->bytes + n, hs->len);
 }
 
-static bool on_greeting(struct session *s)
+static enum state on_greeting(struct session *s)
 {
     struct handshake *hs = s->hs;
     bool offered = false;
     enum sniff kind = sniff_first_byte(hs->bytes[0]);
-    if (kind != SNIFF_SOCKS5) {
-        refuse_protocol(s, kind);
-        return false;
-    }
+    if (kind != SNIFF_SOCKS5)
+        return refuse_protocol(s, kind);
     int n = socks5_greeting(hs->bytes, hs->len, SOCKS5_NO_AUTH, &offered);
     if (n <= 0)
-        return false;
-    uint8_t choice[2] = {SOCKS5_VERSION, offered ? SOCKS5_NO_AUTH : SOCKS5_NO_METHOD};
+        return GREETING;
+    hs->answer[0] = SOCKS5_VERSION;
+    hs->answer[1] = offered ? SOCKS5_NO_AUTH : SOCKS5_NO_METHOD;
     if (!offered) {
+        const uint8_t answer[2] = {hs->answer[0], hs->answer[1]};
         log_refusal(s, "offers no way to go on without a login", SOCKS5_NO_METHOD);
-        refuse(s, choice, sizeof choice);
-        return false;
+        return refuse(s, answer, sizeof answer);
     }
-    if (send(s->fd, choice, sizeof choice, MSG_NOSIGNAL) != sizeof choice) {
-        session_close(s);
-        return false;
-    }
+    hs->owed = 2;
     consume(hs, (size_t)n);
-    s->state = REQUEST;
-    return true;
+    return REQUEST;
 }
 
-static void dial(struct session *s);
+/* The client waits for this before it goes on. */
+static enum state pay(struct session *s)
+{
+    struct handshake *hs = s->hs;
+    if (hs->owed && send(s->fd, hs->answer, hs->owed, MSG_NOSIGNAL) != (ssize_t)hs->owed)
+        return CLOSED;
+    hs->owed = 0;
+    return REQUEST;
+}
 
-static void on_request(struct session *s)
+static enum state dial(struct session *s);
+
+static enum state on_request(struct session *s)
 {
     struct handshake *hs = s->hs;
     int n = socks5_request(hs->bytes, hs->len, &hs->dest);
     if (n == 0)
-        return;
+        return pay(s);
     if (n < 0) {
         log_refusal(s,
                     -n == SOCKS5_BAD_COMMAND ? "asks for a command that is not CONNECT"
                                              : "sent a request that cannot be served",
                     -n);
-        refuse_socks5(s, -n);
-        return;
+        return refuse_socks5(s, -n);
     }
     if (!hs->dest.salen) {
         memcpy(hs->name, hs->dest.name, hs->dest.name_len);
         hs->dest.name = hs->name;
     }
     consume(hs, (size_t)n);
-    dial(s);
+    return dial(s);
 }
 
-/* Reads what the client has sent; false when the session is over or there is nothing. */
+/* Reads what the client has sent. Returns false when there was nothing, or it has gone. */
 static bool fill(struct session *s)
 {
     struct handshake *hs = s->hs;
-    ssize_t n = recv(s->fd, hs->bytes + hs->len, sizeof hs->bytes - hs->len, 0);
+    struct relay_side *client = client_side(s);
+    size_t room = sizeof hs->bytes - hs->len;
+    ssize_t n = recv(s->fd, hs->bytes + hs->len, room, 0);
     if (n > 0) {
         hs->len += (size_t)n;
+        client->readable = client->hung_up || (size_t)n == room;
         return true;
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return false;
-    if (n == 0 && s->state == DIALING) /* perhaps only its half: the relay will see */
-        io_watch(s->worker->io, &s->io, 0);
-    else
-        session_close(s);
+        client->readable = errno == EINTR;
+    else if (n < 0 || s->state != DIALING)
+        s->state = CLOSED; /* an end while dialing is perhaps only half of it: the relay will see */
     return false;
+}
+
+static void client_read(struct session *s)
+{
+    while (s->state <= DIALING && client_side(s)->readable && s->hs->len < sizeof s->hs->bytes) {
+        if (!fill(s))
+            break;
+        if (s->state == GREETING)
+            s->state = on_greeting(s);
+        if (s->state == REQUEST)
+            s->state = on_request(s);
+    }
 }
 
 static void client_ready(struct io_fd *io, short revents)
 {
-    struct session *s = (struct session *)((char *)io - offsetof(struct session, io));
-    (void)revents;
-    if (s->state == REFUSED) {
-        drain(s);
-        return;
-    }
-    if (!fill(s))
-        return;
-    if (s->state == GREETING && !on_greeting(s))
-        return;
-    if (s->state == REQUEST && s->hs->len > 0)
-        on_request(s);
-    else if (s->state == DIALING && s->hs->len == sizeof s->hs->bytes)
-        io_watch(s->worker->io, &s->io, 0); /* the rest waits in the kernel */
+    struct session *s = (struct session *)((char *)io - offsetof(struct session, relay.side[0].io));
+    struct relay_side *client = client_side(s);
+    client->readable |= (revents & ~POLLOUT) != 0;
+    client->hung_up |= (revents & (POLLRDHUP | POLLERR | POLLHUP)) != 0;
+    if (revents & POLLERR)
+        s->state = CLOSED; /* a reset: nobody waits for an answer any more */
+    else
+        client_read(s);
+    session_settle(s);
 }
 
 /* ---- dialing ---- */
@@ -260,9 +314,8 @@ static void log_dial(const struct session *s, const char *link, int err)
     if (!log_enabled(level))
         return;
     log_line(level, "session", "client=%s dest=%s link=%s code=%02d ms=%lld",
-             addr_text(&s->client, client), s->hs->raw ? "server" : addr_text(&s->hs->dest, dest),
-             link, dp_reply(err),
-             (long long)((io_now(s->worker->io) - s->hs->since_ns) / NS_PER_MS));
+             client_text(s, client), s->hs->raw ? "server" : addr_text(&s->hs->dest, dest), link,
+             dp_reply(err), (long long)((io_now(s->worker->io) - s->hs->since_ns) / NS_PER_MS));
 }
 
 /* What this host lacks fails in masses, and through no fault of the request's. */
@@ -277,19 +330,21 @@ static void relay_over(struct relay *r, enum relay_end end);
 
 /* The reply and the relay's first bytes to the client are one thing; what the client has sent
  * early goes first to the other side. */
-static void relay_begin(struct session *s)
+static void relay_begin(struct session *s, const struct arrival *arrival)
 {
     struct handshake *hs = s->hs;
-    uint8_t reply[SOCKS5_REPLY_MAX];
-    size_t reply_len = hs->raw ? 0 : socks5_reply(reply, SOCKS5_OK, &s->stream.bound);
-    const int fd[2] = {s->fd, s->stream.fd};
-    const void *const early[2] = {reply, hs->bytes};
-    const size_t early_len[2] = {reply_len, hs->len};
+    uint8_t answer[SOCKS5_ANSWER_MAX];
+    size_t len = hs->owed;
+    memcpy(answer, hs->answer, len);
+    if (!hs->raw)
+        len += socks5_reply(answer + len, SOCKS5_OK, &arrival->bound);
+    const struct relay_early early[2] = {{answer, len}, {hs->bytes, hs->len}};
 
     s->state = RELAYING;
-    io_watch(s->worker->io, &s->io, 0);
     s->relay.over = relay_over;
-    int failed = relay_start(&s->relay, s->worker->io, s->worker->buffer, fd, early, early_len);
+    s->relay.side[1].io.fd = arrival->fd;
+    s->relay.side[1].readable = arrival->readable;
+    int failed = relay_start(&s->relay, s->worker->shared, early);
     handshake_free(s);
     if (failed) {
         session_close(s);
@@ -303,9 +358,10 @@ static void dial_over(struct dial *d, void *ctx, int err)
 {
     struct session *s = ctx;
     if (err == DP_OK) {
-        dial_take(d, &s->stream);
+        struct arrival arrival;
+        dial_take(d, &s->stream, &arrival);
         log_dial(s, s->stream.claim.link->name, DP_OK);
-        relay_begin(s);
+        relay_begin(s, &arrival);
         return;
     }
     if (dp_blame(err) == DP_LOCAL)
@@ -313,31 +369,28 @@ static void dial_over(struct dial *d, void *ctx, int err)
     else
         log_dial(s, dial_link_name(d), err);
     if (s->hs->raw)
-        session_close(s);
+        s->state = CLOSED;
     else
-        refuse_socks5(s, dp_reply(err) ? dp_reply(err) : SOCKS5_FAILURE);
+        s->state = refuse_socks5(s, dp_reply(err) ? dp_reply(err) : SOCKS5_FAILURE);
+    session_settle(s);
 }
 
-static void dial(struct session *s)
+static enum state dial(struct session *s)
 {
     struct handshake *hs = s->hs;
     struct dial_request request = {
         .pool = hs->pool,
-        .flow = {.client = s->client,
+        .flow = {.client = client_addr(s),
                  .dest = hs->dest,
                  .listener = {.p = hs->listener, .len = (uint32_t)strlen(hs->listener)}},
         .raw = hs->raw,
         .connect_ns = timeouts(s)->connect,
         .attempt_ns = timeouts(s)->attempt,
     };
-    s->state = DIALING;
     hs->since_ns = io_now(s->worker->io);
     io_timer(s->worker->io, &s->timer, 0); /* the dial has its own limit */
     hs->dial = dial_start(&s->worker->env, &request, dial_over, s);
-    if (!hs->dial)
-        session_close(s);
-    else if (hs->len == sizeof hs->bytes)
-        io_watch(s->worker->io, &s->io, 0);
+    return hs->dial ? DIALING : CLOSED;
 }
 
 /* ---- relaying ---- */
@@ -352,51 +405,48 @@ static void relay_over(struct relay *r, enum relay_end end)
     if (log_enabled(LOG_DEBUG)) {
         char client[ADDR_TEXT];
         log_line(LOG_DEBUG, "session", "client=%s link=%s %s rx=%llu tx=%llu",
-                 addr_text(&s->client, client), s->stream.claim.link->name,
+                 client_text(s, client), s->stream.claim.link->name,
                  end == RELAY_DONE ? "closed" : "reset", (unsigned long long)r->side[1].received,
                  (unsigned long long)r->side[0].received);
     }
     session_close(s);
 }
 
-/* A side that has said its end is not read any more, so a reset of it shows only here. */
-static const char *side_fault(struct session *s, int i, int64_t now_ns)
+static bool side_silent(struct session *s, int i, int64_t now_ns)
 {
     struct socket_health health = socket_health(s->relay.side[i].io.fd);
-    if (health.closed && s->relay.side[i].ended && !s->relay.side[i].shut)
-        return "has reset the connection";
     if (!health.unacked)
         s->unacked_ns[i] = 0;
     else if (!s->unacked_ns[i])
         s->unacked_ns[i] = now_ns;
-    bool silent =
-        health.unacked && health.quiet_ns >= SILENT_NS && now_ns - s->unacked_ns[i] >= SILENT_NS;
-    return silent ? "is out of reach" : NULL;
+    return health.unacked && health.quiet_ns >= SILENT_NS && now_ns - s->unacked_ns[i] >= SILENT_NS;
 }
 
 /* Of a connection that has long been idle nothing can be unacknowledged still. */
 static bool needs_check(const struct session *s, int64_t now_ns)
 {
-    if (s->state != RELAYING)
-        return false;
-    return now_ns - s->relay.active_ns < 2 * SILENT_NS || s->unacked_ns[0] || s->unacked_ns[1] ||
-           s->relay.side[0].ended || s->relay.side[1].ended;
+    return now_ns - s->relay.active_ns < 2 * SILENT_NS || s->unacked_ns[0] || s->unacked_ns[1];
 }
 
 void session_check(struct session *s, int64_t now_ns)
 {
-    const char *fault = NULL;
-    for (int i = 0; i < 2 && !fault && needs_check(s, now_ns); i++) {
-        fault = side_fault(s, i, now_ns);
-        if (fault && log_enabled(LOG_INFO)) {
+    if (s->state != RELAYING)
+        return;
+    if (!s->kept_alive)
+        socket_keepalive(s->stream.fd);
+    s->kept_alive = true;
+    for (int i = 0; i < 2 && needs_check(s, now_ns); i++) {
+        if (!side_silent(s, i, now_ns))
+            continue;
+        if (log_enabled(LOG_INFO)) {
             char client[ADDR_TEXT];
-            log_line(LOG_INFO, "session", "client=%s link=%s closed: the %s %s",
-                     addr_text(&s->client, client), s->stream.claim.link->name,
-                     i == 0 ? "client" : "other end", fault);
+            log_line(LOG_INFO, "session", "client=%s link=%s closed: the %s is out of reach",
+                     client_text(s, client), s->stream.claim.link->name,
+                     i == 0 ? "client" : "other end");
         }
-    }
-    if (fault)
         relay_over(&s->relay, RELAY_RESET);
+        return;
+    }
 }
 
 static void timer_fire(struct io_timer *t)
@@ -438,10 +488,10 @@ void session_start(struct worker *w, int fd, const struct dp_addr *client,
         worker_session_over(w);
         return;
     }
-    s->fd = s->io.fd = fd;
+    s->fd = client_side(s)->io.fd = fd;
+    client_side(s)->io.ready = client_ready;
     s->stream.fd = -1;
-    s->client = *client;
-    s->io.ready = client_ready;
+    memcpy(&s->client, &client->sa, client->salen);
     s->timer.fire = timer_fire;
     s->next = w->sessions;
     s->prev = &w->sessions;
@@ -449,10 +499,15 @@ void session_start(struct worker *w, int fd, const struct dp_addr *client,
         s->next->prev = &s->next;
     w->sessions = s;
     worker_watch_sessions(w);
-    socket_tune(fd);
-    io_watch(w->io, &s->io, POLLIN);
-    if (s->hs->raw)
-        dial(s);
-    else
+    /* What clients begin with has mostly come already: then the loop need not say so. */
+    if (s->hs->raw) {
+        s->state = dial(s);
+    } else {
         io_timer(w->io, &s->timer, s->hs->since_ns + timeouts(s)->handshake);
+        client_side(s)->readable = true;
+        client_read(s);
+    }
+    if (s->state != CLOSED && io_watch(w->io, &client_side(s)->io, POLLIN | IO_EDGE) < 0)
+        s->state = CLOSED;
+    session_settle(s);
 }

@@ -133,7 +133,7 @@ static void client_give(struct worker *w, const struct conf_listener *conf, int 
 static void accept_watch(struct worker *w, short events)
 {
     for (size_t i = 0; i < w->n_acceptors; i++)
-        io_watch(w->io, &w->acceptor[i].io, events);
+        io_watch(w->io, &w->acceptor[i].io, events ? events | IO_SHARED : 0);
 }
 
 static void accept_pause(struct worker *w, int err)
@@ -229,7 +229,8 @@ static void sessions_check(struct io_timer *t)
         next = session_next(s);
         session_check(s, now);
     }
-    worker_watch_sessions(w);
+    if (pipes_trim(w->shared->pipes) > 0 || w->sessions)
+        io_timer(w->io, &w->check, now + CHECK_NS);
 }
 
 void worker_watch_sessions(struct worker *w)
@@ -273,23 +274,27 @@ void worker_free(struct worker *w)
     if (w->env.resolver)
         resolver_cares_free(w->env.resolver);
     loop_free(w->loop);
-    free(w->buffer);
+    if (w->shared)
+        pipes_free(w->shared->pipes);
+    free(w->shared);
     free(w->acceptor);
 }
 
 int worker_start(struct worker *w)
 {
     w->loop = loop_new();
-    w->buffer = malloc(sizeof *w->buffer);
-    if (w->loop) {
+    w->shared = calloc(1, sizeof *w->shared);
+    if (w->loop && w->shared) {
         w->io = loop_io(w->loop);
+        w->shared->io = w->io;
+        w->shared->pipes = pipes_new(PIPES_MAX / w->n_all);
         w->env.io = w->io;
         w->env.resolver = resolver_cares_new(w->io);
         w->accept_pause.fire = accept_resume;
         w->check.fire = sessions_check;
         loop_on_wake(w->loop, inbox_run, w);
     }
-    if (w->loop && w->buffer && w->env.resolver &&
+    if (w->io && w->shared->pipes && w->env.resolver &&
         pthread_create(&w->thread, NULL, worker_main, w) == 0)
         return 0;
     worker_free(w);

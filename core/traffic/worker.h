@@ -39,7 +39,7 @@ struct worker {
     struct loop *loop;
     struct io *io;
     struct dial_env env;
-    struct relay_buffer *buffer;
+    struct relay_shared *shared;
     struct message *inbox; /* atomic; a stack, newest first */
     uint32_t n_sessions;   /* atomic; counted from the moment one is given to this worker */
     /* From here on its own. */

@@ -343,9 +343,10 @@ static void over(struct dial *d, void *ctx, int err)
     w->err = err;
     w->took_ms = (int)((io_now(&w->loop.io) - w->began_ns) / NS_PER_MS);
     if (err == DP_OK) {
-        dial_take(d, &w->stream);
+        struct arrival arrival;
+        dial_take(d, &w->stream, &arrival);
         snprintf(w->won, sizeof w->won, "%s", w->stream.claim.link->name);
-        snprintf(w->bound, sizeof w->bound, "%.63s", addr_text(&w->stream.bound, text));
+        snprintf(w->bound, sizeof w->bound, "%.63s", addr_text(&arrival.bound, text));
     } else {
         snprintf(w->blamed, sizeof w->blamed, "%s", dial_link_name(d));
     }

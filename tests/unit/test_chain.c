@@ -258,7 +258,7 @@ Test(chain, a_connection_to_itself)
     addr_from_sockaddr(&own, (struct sockaddr *)&sa, len);
     int result = socket_connect(fd, &own);
     cr_assert(result == DP_OK || result == DP_AGAIN);
-    cr_expect(eq(int, socket_connected(fd, &own, &local), DP_ERR_REFUSED));
+    cr_expect(eq(int, socket_connected(fd, 0, &own, &local), DP_ERR_REFUSED));
     close(fd);
 }
 

@@ -119,7 +119,7 @@ Test(poll, the_other_end_has_gone)
     close(in[1]); /* POLLHUP alone */
     io_watch(&loop.io, &reader.fd, POLLIN);
     poll_turn(&loop, 0);
-    cr_expect(eq(int, reader.revents, POLLIN));
+    cr_expect(eq(int, reader.revents, POLLIN | POLLHUP));
     io_watch(&loop.io, &reader.fd, 0);
 
     fcntl(out[1], F_SETFL, O_NONBLOCK);
@@ -128,7 +128,7 @@ Test(poll, the_other_end_has_gone)
     close(out[0]);
     io_watch(&loop.io, &writer.fd, POLLOUT);
     poll_turn(&loop, 0);
-    cr_expect(eq(int, writer.revents, POLLOUT));
+    cr_expect(eq(int, writer.revents, POLLOUT | POLLERR));
     io_watch(&loop.io, &writer.fd, 0);
     cr_expect(eq(int, poll_turn(&loop, 0), -1));
     poll_deinit(&loop);

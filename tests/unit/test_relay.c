@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "lib/fake_route.h"
 #include "route/socket.h"
+#include "traffic/loop.h"
 #include "traffic/relay.h"
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -15,9 +16,10 @@
 
 /*   client end[0] ---- inner[0] relay inner[1] ---- server end[1]   */
 struct rig {
-    struct poll_loop loop;
+    struct loop *loop;
+    struct io_timer pause; /* of the loop */
     struct relay relay;
-    struct relay_buffer buffer;
+    struct relay_shared shared;
     int end[2], inner[2];
     int over; /* times */
     enum relay_end how;
@@ -35,6 +37,12 @@ static void on_over(struct relay *r, enum relay_end how)
     relay_stop(r);
     close(rig->inner[0]);
     close(rig->inner[1]);
+    loop_stop(rig->loop);
+}
+
+static void on_pause(struct io_timer *t)
+{
+    loop_stop(((struct rig *)((char *)t - offsetof(struct rig, pause)))->loop);
 }
 
 /* One connection: outer is the test's end, inner the relay's. `size`: of its buffers, 0: as is. */
@@ -54,37 +62,49 @@ static void connect_pair(int *outer, int *inner, int size)
     connect(*outer, (struct sockaddr *)&addr.sa, addr.salen);
     *inner = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     cr_assert(outer[0] >= 0 && inner[0] >= 0);
-    socket_tune(*outer);
-    socket_tune(*inner);
+    socket_no_delay(*outer);
+    socket_no_delay(*inner);
     close(listener);
 }
 
-static struct rig *rig_open(int size)
+static struct rig *rig_new(int size, unsigned pipes)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     cr_assert(rig != NULL);
-    poll_init(&rig->loop, 0);
+    rig->loop = loop_new();
+    cr_assert(rig->loop != NULL);
+    rig->pause.fire = on_pause;
+    rig->shared.io = loop_io(rig->loop);
+    rig->shared.pipes = pipes_new(pipes);
     for (int i = 0; i < 2; i++)
         connect_pair(&rig->end[i], &rig->inner[i], size);
     rig->relay.over = on_over;
     return rig;
 }
 
+static struct rig *rig_open(int size)
+{
+    return rig_new(size, 4);
+}
+
 static void rig_start(struct rig *rig, const void *to_client, size_t n, const void *to_server,
                       size_t m)
 {
-    const void *const early[2] = {to_client, to_server};
-    const size_t len[2] = {n, m};
-    int started = relay_start(&rig->relay, &rig->loop.io, &rig->buffer, rig->inner, early, len);
+    const struct relay_early early[2] = {{to_client, n}, {to_server, m}};
+    rig->relay.side[0].io.fd = rig->inner[0];
+    rig->relay.side[1].io.fd = rig->inner[1];
+    int started = relay_start(&rig->relay, &rig->shared, early);
     cr_assert(eq(int, started, 0));
 }
 
 /* Turns for this long, or until it is over. */
 static void turn(struct rig *rig, int ms)
 {
-    int64_t until = clock_now_ns() + ms * NS_PER_MS;
-    while (!rig->over && poll_turn(&rig->loop, until) == 0)
-        ;
+    if (rig->over)
+        return;
+    io_timer(rig->shared.io, &rig->pause, clock_now_ns() + ms * NS_PER_MS);
+    loop_run(rig->loop);
+    io_timer(rig->shared.io, &rig->pause, 0);
 }
 
 static void rig_close(struct rig *rig)
@@ -95,10 +115,10 @@ static void rig_close(struct rig *rig)
         close(rig->inner[1]);
     }
     cr_expect(rig->over <= 1, "over once");
-    cr_expect(eq(u32, rig->loop.n_fds, 0), "nothing is waited for any more");
     for (int i = 0; i < 2; i++)
         close(rig->end[i]);
-    poll_deinit(&rig->loop);
+    pipes_free(rig->shared.pipes);
+    loop_free(rig->loop);
     free(rig);
 }
 
@@ -262,9 +282,7 @@ static void full_duplex(size_t piece, int size)
     rig_start(rig, "", 0, "", 0);
     while (!(d[0].ended && d[1].ended) && clock_now_ns() < until) {
         exchange(rig, d, piece);
-        for (int i = 0; i < 4; i++)
-            if (!rig->over)
-                poll_turn(&rig->loop, clock_now_ns() + NS_PER_MS);
+        turn(rig, 1);
     }
     turn(rig, 1000);
     for (int i = 0; i < 2; i++) {
