@@ -124,6 +124,8 @@ int main(int argc, char **argv)
         return status;
     if (options.verbose)
         log_set_level(LOG_DEBUG);
+    else if (options.command)
+        log_set_level(LOG_ERROR); /* the terminal is the command's */
     status = run(&options);
     if (fflush(stdout) != 0 && status == 0)
         status = 1;

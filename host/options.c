@@ -23,6 +23,7 @@ enum {
     OPT_DUMP_CONFIG,
     OPT_LIST_PLUGINS,
     OPT_DUMP_PLUGIN,
+    OPT_RUN,
     OPT_VERSION,
     OPT_HELP
 };
@@ -39,6 +40,7 @@ static const struct option long_options[] = {
     {"dump-config", no_argument, NULL, OPT_DUMP_CONFIG},
     {"list-plugins", no_argument, NULL, OPT_LIST_PLUGINS},
     {"dump-plugin", required_argument, NULL, OPT_DUMP_PLUGIN},
+    {"run", no_argument, NULL, OPT_RUN},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -55,6 +57,7 @@ void options_help(FILE *out)
         "                                           pass connections untouched to these proxies\n"
         "  dispatch-host --auto                     find the links: every interface with a way "
         "out\n"
+        "  dispatch-host ... --run CMD [ARG...]     run a command by way of these links\n"
         "\n"
         "A LINK is an address of this machine (10.0.0.1), an interface (eth0), or an upstream\n"
         "proxy (socks5://[user:password@]host:port).\n"
@@ -72,11 +75,13 @@ void options_help(FILE *out)
         "      --list-plugins   print the plugins that are there\n"
         "      --dump-plugin NAME\n"
         "                       print a plugin's options (NAME as in dialer-socks)\n"
+        "      --run CMD [ARG...]\n"
+        "                       run a command by way of the proxy, and end with it\n"
         "      --version        print the version\n"
         "  -h, --help           print this\n"
         "\n"
         "Without any: " DISPATCH_SYSCONF_FILE " if there is one, else --auto.\n"
-        "Exit status: 0 ended as asked, 1 failure, 2 usage, 78 configuration.\n",
+        "Exit status: 0 ended as asked, 1 failure, 2 usage, 78 configuration; with --run CMD's.\n",
         out);
 }
 
@@ -174,6 +179,25 @@ static int option_take(struct options *o, int option, bool *automatic)
     }
 }
 
+/* The words behind --run are the command's: getopt is not to see them. */
+static int command_take(struct options *o, int *argc, char **argv)
+{
+    if (optind == *argc)
+        return usage("--run needs a command", "");
+    o->command = argv + optind;
+    *argc = optind;
+    return 0;
+}
+
+static int command_check(const struct options *o)
+{
+    if (o->command && o->action != ACTION_SERVE)
+        return usage("--run runs a command: leave out options that only print something", "");
+    if (o->command && (o->lhost_given || o->words.lport))
+        return usage("--run listens on a free port of its own: leave out -lhost and -lport", "");
+    return 0;
+}
+
 /* A file, words, or neither: one of them says where the configuration comes from. */
 static int source_settle(struct options *o, bool automatic)
 {
@@ -210,11 +234,13 @@ int options_parse(struct options *o, int argc, char **argv)
     *o = (struct options){.action = ACTION_SERVE};
     argv[0] = name;
     while ((option = getopt_long_only(argc, argv, "c:qvh", long_options, NULL)) != -1) {
-        int bad = option_take(o, option, &automatic);
+        int bad =
+            option == OPT_RUN ? command_take(o, &argc, argv) : option_take(o, option, &automatic);
         if (bad)
             return bad;
     }
     o->words.link = (const char *const *)argv + optind;
     o->words.n_links = (size_t)(argc - optind);
-    return source_settle(o, automatic);
+    int bad = command_check(o);
+    return bad ? bad : source_settle(o, automatic);
 }

@@ -28,6 +28,7 @@ struct options {
     const char *file;               /* FROM_FILE */
     struct conf_command_line words; /* FROM_WORDS; and -lhost, -lport for FROM_AUTO */
     const char *plugin;             /* ACTION_DUMP_PLUGIN */
+    char *const *command;           /* --run: its words, NULL-terminated; NULL: none */
     bool lhost_given;
     bool quiet, verbose;
 };

@@ -8,6 +8,7 @@
 #include "plugin/instance.h"
 #include "plugin/loader.h"
 #include "route/router.h"
+#include "run.h"
 #include "traffic/server.h"
 #include "trial.h"
 
@@ -26,6 +27,9 @@ struct host {
     struct server *server;
     struct io_timer drain;
     bool stopping;
+    struct conf_listener own; /* of --run */
+    struct run_origin origin;
+    int status; /* at the end */
 };
 
 /* ---- the configuration ---- */
@@ -203,14 +207,14 @@ static void on_signal(int sig)
 }
 
 /* Blocked while the workers are made, who inherit that: only the main thread is interrupted. */
-static void signals_mask(int how)
+static void signals_mask(int how, sigset_t *before)
 {
+    static const int signals[] = {SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGCHLD};
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(how, &set, NULL);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        sigaddset(&set, signals[i]);
+    pthread_sigmask(how, &set, before);
 }
 
 static void signals_start(struct loop *loop)
@@ -221,7 +225,6 @@ static void signals_start(struct loop *loop)
     sigaction(SIGHUP, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
-    signals_mask(SIG_UNBLOCK);
 }
 
 /* ---- reload and stop ---- */
@@ -282,13 +285,25 @@ static void woken(void *ctx)
     server_woken(h->server);
 }
 
+/* The connections of a command that has ended end with it. */
+static void command_woken(void *ctx)
+{
+    struct host *h = ctx;
+    if (run_woken(&h->status))
+        loop_stop(h->loop);
+    server_woken(h->server);
+}
+
 /* ---- the start ---- */
 
 /* Each connection needs two; the shell's soft limit is for programs that use select(). */
-static void descriptors_raise(void)
+static void descriptors_raise(struct rlimit *before)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    *before = limit;
+    if (limit.rlim_cur == limit.rlim_max)
         return;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -304,6 +319,8 @@ static int host_begin(struct host *h)
     int status = EXIT_CONFIG;
     if (config) {
         status = 1;
+        if (h->options->command)
+            run_listen(config, &h->own);
         h->server = server_new(config->workers, h->loop);
         if (!h->server)
             conf_error(&errors, NULL,
@@ -319,22 +336,40 @@ static int host_begin(struct host *h)
     return status;
 }
 
+static void say_ready(const struct host *h)
+{
+    if (h->options->source == FROM_FILE || h->options->command)
+        say_started(h);
+    else
+        say_started_words(h);
+    if (h->options->quiet)
+        log_set_level(LOG_ERROR);
+}
+
+/* Puts the server, or the command that it is for, in charge of the main loop. */
+static int host_attend(struct host *h)
+{
+    struct dp_addr proxy = server_listen_addr(h->server, 0);
+    loop_on_wake(h->loop, h->options->command ? command_woken : woken, h);
+    say_ready(h);
+    if (h->options->command)
+        return run_start(h->options->command, &proxy, &h->origin, h->loop);
+    signals_start(h->loop);
+    return 0;
+}
+
 static int host_run(struct host *h)
 {
-    signals_mask(SIG_BLOCK);
+    signals_mask(SIG_BLOCK, &h->origin.mask);
     log_start();
     int status = host_begin(h);
+    if (status == 0)
+        status = host_attend(h);
     if (status == 0) {
-        loop_on_wake(h->loop, woken, h);
-        signals_start(h->loop);
-        if (h->options->source == FROM_FILE)
-            say_started(h);
-        else
-            say_started_words(h);
-        if (h->options->quiet)
-            log_set_level(LOG_ERROR);
+        signals_mask(SIG_UNBLOCK, NULL);
         loop_run(h->loop);
-        signals_mask(SIG_BLOCK); /* the loop they wake goes */
+        signals_mask(SIG_BLOCK, NULL); /* the loop they wake goes */
+        status = h->status;
     }
     server_free(h->server);
     return status;
@@ -351,7 +386,7 @@ int host_serve(const struct options *o)
         return 1;
     }
     signal(SIGPIPE, SIG_IGN);
-    descriptors_raise();
+    descriptors_raise(&h.origin.files);
     status = host_run(&h);
     loop_free(h.loop);
     return status;

@@ -92,6 +92,7 @@ def manual_options(t):
     del t
     items = re.findall(r"^\.It (Fl .*)$", section(read(MANUAL), "OPTIONS"), re.M)
     seen = [re.sub(r"Fl ", "-", x).replace(" ,", ",").replace("Ar ", "") for x in items]
+    seen = [re.sub(r"Op (\S+)$", r"[\1]", x) for x in seen]
     equal(seen, [option for option, _text in help_options()], "options")
 
 
@@ -292,7 +293,7 @@ def references(t):
 LINUX = ["accept4", "SOCK_NONBLOCK", "MSG_NOSIGNAL", "SO_BINDTODEVICE", "IP_BIND_ADDRESS_NO_PORT",
          "TCP_KEEPIDLE", "SIOCG", "rtnetlink", "getifaddrs", "getauxval", "RTLD_NODELETE",
          "st_mtim", "MAP_NORESERVE", "MAP_ANONYMOUS", "explicit_bzero", "memrchr", "sem_init",
-         "getopt_long_only", "epoll", "eventfd", "signalfd", "splice(", "sendfile(", "prctl("]
+         "getopt_long_only", "posix_spawn", "epoll", "eventfd", "signalfd", "splice(", "sendfile(", "prctl("]
 
 
 @case("porting.md names every file that uses what only Linux has")

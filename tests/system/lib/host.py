@@ -58,9 +58,14 @@ def _sanitized():
         return b"__asan_init" in f.read()
 
 
+def command(*args):
+    """The words that run the host without any privilege."""
+    return _unprivileged() + [program(), *args]
+
+
 def once(*args, limit=20, env=None):
     """Runs the host to its end; returns (status, standard output, standard error)."""
-    done = subprocess.run(_unprivileged() + [program(), *args], stdin=subprocess.DEVNULL,
+    done = subprocess.run(command(*args), stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=limit,
                           env=environment(env), check=False)
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(
