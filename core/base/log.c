@@ -15,11 +15,20 @@
 
 #define LINE_MAX_LEN 2048
 
+/* How a line leaves, so that it takes one system call and never waits. */
+enum log_way {
+    LOG_WAITS,  /* write(), before log_start() */
+    LOG_WRITES, /* write() that cannot wait: a file, or opened so */
+    LOG_SENDS,  /* send() without waiting: a socket */
+    LOG_POLLS   /* poll() first: a pipe or terminal of somebody else */
+};
+
 static int log_max_level = LOG_INFO;
-static bool log_may_lose; /* log_start() has been called */
+static enum log_way log_way;
 static int log_fd = STDERR_FILENO;
 static bool log_busy;     /* atomic */
-static uint64_t log_lost; /* lines, while busy */
+static bool log_torn;     /* while busy: the last line lacks its end */
+static uint64_t log_lost; /* while busy: lines */
 
 /* A terminal or pipe is opened once more, so that it can be written without blocking; setting that
  * on descriptor 2 itself would change it for whoever else has it. Where that is not allowed poll()
@@ -27,28 +36,57 @@ static uint64_t log_lost; /* lines, while busy */
 void log_start(void)
 {
     struct stat st;
-    log_may_lose = true;
-    if (fstat(STDERR_FILENO, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+    log_way = LOG_WRITES;
+    if (fstat(STDERR_FILENO, &st) < 0)
         return;
-    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd >= 0)
-        log_fd = fd;
+    if (S_ISSOCK(st.st_mode)) {
+        log_way = LOG_SENDS;
+    } else if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+        int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd >= 0)
+            log_fd = fd;
+        else
+            log_way = LOG_POLLS;
+    }
 }
 
 void log_child(void)
 {
+    if (log_fd == STDERR_FILENO)
+        return;
     log_fd = STDERR_FILENO;
+    log_way = LOG_POLLS;
 }
 
+static ssize_t line_put(const char *line, size_t len)
+{
+    struct pollfd p = {.fd = log_fd, .events = POLLOUT};
+    if (log_way == LOG_SENDS)
+        return send(log_fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (log_way == LOG_POLLS && poll(&p, 1, 0) != 1)
+        return -1;
+    return write(log_fd, line, len);
+}
+
+/* A disk that fills up may take a part: the next line does not go on where it ends. */
 static bool line_sent(const char *line, size_t len)
 {
-    if (!log_may_lose)
-        return write(log_fd, line, len) == (ssize_t)len;
-    ssize_t n = send(log_fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n >= 0)
-        return n == (ssize_t)len;
-    struct pollfd p = {.fd = log_fd, .events = POLLOUT};
-    return poll(&p, 1, 0) == 1 && write(log_fd, line, len) == (ssize_t)len;
+    ssize_t n = line_put(line, len);
+    if (n > 0)
+        log_torn = (size_t)n < len;
+    return n == (ssize_t)len;
+}
+
+/* Of lines that nobody took the next one that gets through tells. */
+static bool loss_told(void)
+{
+    char text[80];
+    int n = snprintf(text, sizeof text, "%swarn log: %llu lines lost, as nobody took them\n",
+                     log_torn ? "\n" : "", (unsigned long long)log_lost);
+    if (!line_sent(text, (size_t)n))
+        return false;
+    log_lost = 0;
+    return true;
 }
 
 /* Lines of several threads go one after the other, as nothing here waits for a reader. Whoever finds
@@ -57,13 +95,8 @@ static void line_out(const char *line, size_t len)
 {
     for (int i = 0; i < 1000 && __atomic_exchange_n(&log_busy, true, __ATOMIC_ACQUIRE); i++)
         sched_yield();
-    char text[80];
-    int n = snprintf(text, sizeof text, "warn log: %llu lines lost, as nobody read them\n",
-                     (unsigned long long)log_lost);
-    if (log_lost && line_sent(text, (size_t)n))
-        log_lost = 0;
-    if (log_lost || !line_sent(line, len))
-        log_lost++;
+    bool sent = (log_lost == 0 || loss_told()) && line_sent(line, len);
+    log_lost += !sent;
     __atomic_store_n(&log_busy, false, __ATOMIC_RELEASE);
 }
 

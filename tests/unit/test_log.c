@@ -7,9 +7,12 @@
 #include <criterion/new/assert.h>
 #include <ctype.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define LENGTH(table) (sizeof(table) / sizeof *(table))
@@ -153,4 +156,78 @@ Test(log, nowhere_to_write)
     close(STDERR_FILENO);
     log_line(LOG_ERROR, "area", "lost");
     dup2(real_stderr, STDERR_FILENO);
+}
+
+/* Counts the lines that wait there, and those they say are lost. */
+static unsigned lines_read(int reader)
+{
+    static char text[1 << 20];
+    unsigned counted = 0, lost;
+    size_t len = 0;
+    for (ssize_t n; (n = read(reader, text + len, sizeof text - 1 - len)) > 0;)
+        len += (size_t)n;
+    text[len] = '\0';
+    for (char *save, *line = strtok_r(text, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
+        if (sscanf(line, "warn log: %u lines lost, as nobody took them", &lost) == 1)
+            counted += lost;
+        else if (strlen(line) == strlen("info area: ") + 1000)
+            counted++;
+        else
+            cr_fail("not a whole line: %s", line);
+    }
+    return counted;
+}
+
+/* From log_start() on what is not taken at once is lost whole, and counted. */
+static void lines_until_full(int reader)
+{
+    unsigned n = 20000;
+    for (unsigned i = 0; i < n; i++)
+        log_line(LOG_INFO, "area", "%1000u", i);
+    unsigned counted = lines_read(reader);
+    cr_expect(counted > 0 && counted < n, "%u", counted);
+    log_line(LOG_INFO, "area", "%1000u", n);
+    cr_expect(eq(uint, counted + lines_read(reader), n + 1));
+}
+
+Test(log, a_pipe_that_is_full)
+{
+    log_start();
+    lines_until_full(captured);
+}
+
+Test(log, a_socket_that_is_full)
+{
+    int fd[2];
+    cr_assert(eq(int, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0));
+    dup2(fd[1], STDERR_FILENO);
+    log_start();
+    fcntl(fd[0], F_SETFL, O_NONBLOCK);
+    lines_until_full(fd[0]);
+}
+
+/* A part of a line gets onto a full disk: what comes later begins a line of its own. */
+Test(log, a_file_that_is_full)
+{
+    char name[] = "/tmp/test_log.XXXXXX", text[300];
+    int fd = mkostemp(name, O_APPEND | O_CLOEXEC);
+    cr_assert(fd >= 0);
+    unlink(name);
+    dup2(fd, STDERR_FILENO);
+    log_start();
+    struct rlimit limit, all;
+    getrlimit(RLIMIT_FSIZE, &all);
+    limit = (struct rlimit){.rlim_cur = 60, .rlim_max = all.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    for (int i = 0; i < 10; i++)
+        log_line(LOG_INFO, "area", "line number %d", i);
+    setrlimit(RLIMIT_FSIZE, &all);
+    log_line(LOG_INFO, "area", "again");
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    cr_expect(eq(str, text,
+                 "info area: line number 0\ninfo area: line number 1\n"
+                 "info area:\nwarn log: 8 lines lost, as nobody took them\ninfo area: again\n"));
 }
