@@ -53,7 +53,7 @@ def _unprivileged():
 
 
 @functools.lru_cache
-def _sanitized():
+def sanitized():
     with open(program(), "rb") as f:
         return b"__asan_init" in f.read()
 
@@ -178,4 +178,4 @@ class Host:
 
     def rss_kib(self):
         """Resident memory; always 0 under a sanitizer, which has uses of its own for it."""
-        return 0 if _sanitized() else int(self.status("VmRSS")[0])
+        return 0 if sanitized() else int(self.status("VmRSS")[0])
