@@ -63,6 +63,7 @@ struct session {
     struct io_timer timer;
     struct sockaddr_in6 client; /* of either family: struct dp_addr is large */
     bool kept_alive;            /* the kernel probes the other end when it is idle */
+    uint32_t source;            /* the worker's, for worker_session_over() */
     struct handshake *hs;
     struct stream stream;
     struct relay relay;
@@ -112,6 +113,7 @@ static void handshake_free(struct session *s)
 void session_close(struct session *s)
 {
     struct worker *w = s->worker;
+    uint32_t source = s->source;
     io_timer(w->io, &s->timer, 0);
     io_forget(w->io, &client_side(s)->io);
     relay_stop(&s->relay);
@@ -124,7 +126,7 @@ void session_close(struct session *s)
     if (s->next)
         s->next->prev = s->prev;
     free(s);
-    worker_session_over(w);
+    worker_session_over(w, source);
 }
 
 /* ---- states ----
@@ -475,7 +477,7 @@ static struct handshake *handshake_new(struct session *s, const struct conf_list
 }
 
 void session_start(struct worker *w, int fd, const struct dp_addr *client,
-                   const struct conf_listener *listener)
+                   const struct conf_listener *listener, uint32_t source)
 {
     struct session *s = calloc(1, sizeof *s);
     if (s) {
@@ -485,13 +487,14 @@ void session_start(struct worker *w, int fd, const struct dp_addr *client,
     if (!s || !s->hs) {
         free(s);
         close(fd);
-        worker_session_over(w);
+        worker_session_over(w, source);
         return;
     }
     s->fd = client_side(s)->io.fd = fd;
     client_side(s)->io.ready = client_ready;
     s->stream.fd = -1;
     memcpy(&s->client, &client->sa, client->salen);
+    s->source = source;
     s->timer.fire = timer_fire;
     s->next = w->sessions;
     s->prev = &w->sessions;

@@ -8,7 +8,7 @@
 
 /* Serves an accepted connection, whose descriptor is now the session's. */
 void session_start(struct worker *w, int fd, const struct dp_addr *client,
-                   const struct conf_listener *listener);
+                   const struct conf_listener *listener, uint32_t source);
 
 /* Ends it at once, whatever it is doing. */
 void session_close(struct session *s);

@@ -71,10 +71,10 @@ static void handover_run(struct worker *w, struct message *m)
     struct handover *h = (struct handover *)m;
     const struct conf_listener *conf = listener_named(w, h->listener);
     if (conf) {
-        session_start(w, h->fd, &h->client, conf);
+        session_start(w, h->fd, &h->client, conf, 0);
     } else {
         close(h->fd);
-        worker_session_over(w);
+        worker_session_over(w, 0);
     }
     free(h);
 }
@@ -120,7 +120,7 @@ static void client_give(struct worker *w, const struct conf_listener *conf, int 
         to = w;
     dp_add(&to->n_sessions, 1);
     if (to == w) {
-        session_start(w, fd, client, conf);
+        session_start(w, fd, client, conf, 0);
         return;
     }
     h->message.run = handover_run;
@@ -214,8 +214,9 @@ void worker_serve(struct worker *w, const struct service *service)
 
 /* ---- life ---- */
 
-void worker_session_over(struct worker *w)
+void worker_session_over(struct worker *w, uint32_t source)
 {
+    (void)source; /* nothing is counted by source yet */
     uint32_t before = dp_add(&w->n_sessions, UINT32_MAX); /* one less */
     if (before == 1 && w->draining && w->idle)
         w->idle(w->idle_ctx);

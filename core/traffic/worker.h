@@ -67,8 +67,9 @@ void worker_serve(struct worker *w, const struct service *service);
 /* [worker, inside run()] Closes what is left and stops the loop. */
 void worker_stop(struct worker *w);
 
-/* A session calls these when it is in the list, and when it is over. */
+/* A session calls these when it is in the list, and when it is over, with the source it was given at
+ * its start. */
 void worker_watch_sessions(struct worker *w);
-void worker_session_over(struct worker *w);
+void worker_session_over(struct worker *w, uint32_t source);
 
 #endif
