@@ -12,6 +12,9 @@
 
 #define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 
+/* A client that has sent nothing is accepted after this only. */
+#define DEFER_S 1
+
 static void listen_error(const struct conf_listener *l, struct conf_errors *errors, int err)
 {
     char text[ADDR_TEXT];
@@ -31,14 +34,14 @@ static void listen_error(const struct conf_listener *l, struct conf_errors *erro
                    strerror(err));
 }
 
-/* What accepted sockets have from their listener, without a call for each. */
-static void listen_tune(int fd, const struct conf_listener *l)
+void listen_tune(int fd, const struct conf_listener *l)
 {
-    int second = 1;
+    /* A raw listener's server may be the one that speaks first. */
+    int seconds = l->protocols == PROTO_RAW ? 0 : DEFER_S;
     socket_no_delay(fd);
     socket_keepalive(fd);
-    if (l->protocols != PROTO_RAW) /* clients speak first: wake up when they have */
-        (void)!setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &second, sizeof second);
+    int done = setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds);
+    (void)done; /* it only saves work */
 }
 
 int listen_open(const struct conf_listener *l, struct conf_errors *errors)
@@ -47,9 +50,10 @@ int listen_open(const struct conf_listener *l, struct conf_errors *errors)
     const struct dp_addr *a = &l->listen;
     int fd = socket(addr_family(a), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
-        bind(fd, (const struct sockaddr *)&a->sa, a->salen) == 0 && listen(fd, BACKLOG) == 0) {
+        bind(fd, (const struct sockaddr *)&a->sa, a->salen) == 0) {
         listen_tune(fd, l);
-        return fd;
+        if (listen(fd, BACKLOG) == 0)
+            return fd;
     }
     listen_error(l, errors, errno);
     if (fd >= 0)
