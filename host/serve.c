@@ -321,11 +321,7 @@ static int host_begin(struct host *h)
         status = 1;
         if (h->options->command)
             run_listen(config, &h->own);
-        h->server = server_new(config->workers, h->loop);
-        if (!h->server)
-            conf_error(&errors, NULL,
-                       "cannot start %u workers: out of memory, threads or descriptors",
-                       config->workers);
+        h->server = server_new(config->workers, h->loop, &errors);
         if (!h->server)
             config_free(config);
         else if (server_apply(h->server, config, &errors) == 0)

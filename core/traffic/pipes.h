@@ -11,9 +11,6 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Of all workers together: half of what a user may own by default. */
-#define PIPES_MAX 32
-
 struct pipe {
     struct pipe *next; /* in the pool */
     int in, out;

@@ -9,6 +9,8 @@
 #include "traffic/listen.h"
 #include "traffic/worker.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +19,19 @@
 /* Shared numbers of links and pools. Only touched pages cost memory. */
 #define ARENA_SIZE ((size_t)64 << 20)
 
+/* Room for less than this is worth a word at the start. */
+#define FEW_SESSIONS 1000
+
+#define RAISE_FILES "raise the limit of open files (ulimit -n, LimitNOFILE=)"
+
 struct server {
     struct worker *worker;
     unsigned n_workers;
     struct arena *arena;
     struct trash trash;
-    struct service *service; /* NULL: none yet */
+    struct budget budget;
+    uint64_t n_files, n_open; /* the limit of descriptors; those taken by all but the service */
+    struct service *service;  /* NULL: none yet */
     struct loop *main_loop;
     bool draining;
     void (*drained)(void *ctx);
@@ -113,8 +122,20 @@ static void service_free(struct service *service, const struct service *keep)
         if (service->fd[i] >= 0 && !service_has_fd(keep, service->fd[i]))
             close(service->fd[i]);
     router_free(service->router);
+    free(service->acceptor);
     free(service->fd);
     free(service);
+}
+
+/* Room for the sockets, none of them open, and for all that wait on them. */
+static int sockets_alloc(const struct server *s, struct service *new)
+{
+    size_t n = new->router->config->n_listeners;
+    new->fd = malloc((n + 1) * sizeof *new->fd);
+    for (size_t i = 0; new->fd &&i < n; i++)
+        new->fd[i] = -1;
+    new->acceptor = calloc(n * s->n_workers + 1, sizeof *new->acceptor);
+    return new->fd &&new->acceptor ? 0 : -1;
 }
 
 static int listeners_open(struct service *new, const struct service *old,
@@ -122,11 +143,6 @@ static int listeners_open(struct service *new, const struct service *old,
 {
     const struct config *config = new->router->config;
     int failed = 0;
-    new->fd = malloc((config->n_listeners + 1) * sizeof *new->fd);
-    if (!new->fd) {
-        conf_error(errors, NULL, "out of memory");
-        return -1;
-    }
     for (size_t i = 0; i < config->n_listeners; i++) {
         new->fd[i] = listener_reuse(old, &config->listener[i], new->fd, i);
         if (new->fd[i] < 0)
@@ -134,6 +150,15 @@ static int listeners_open(struct service *new, const struct service *old,
         failed |= new->fd[i] < 0;
     }
     return failed ? -1 : 0;
+}
+
+static int budget_share(struct server *s, const struct service *new, struct conf_errors *errors)
+{
+    if (budget_set(&s->budget, s->n_files, s->n_open + new->router->config->n_listeners))
+        return 0;
+    conf_error(errors, NULL, "%" PRIu64 " files leave no room for connections: " RAISE_FILES,
+               s->n_files);
+    return -1;
 }
 
 static void listeners_tune(const struct service *service)
@@ -166,10 +191,23 @@ static struct service *service_new(struct server *s, struct config *config,
         free(new);
         return NULL;
     }
-    if (listeners_open(new, s->service, errors) == 0)
+    if (sockets_alloc(s, new) < 0)
+        conf_error(errors, NULL, "out of memory");
+    else if (listeners_open(new, s->service, errors) == 0 && budget_share(s, new, errors) == 0)
         return new;
     service_discard(new, s->service);
     return NULL;
+}
+
+/* Once, when it begins to serve. */
+static void say_room(const struct server *s)
+{
+    uint32_t sessions = dp_load(&s->budget.sessions);
+    if (sessions < FEW_SESSIONS)
+        log_line(LOG_INFO, "host",
+                 "room for %" PRIu32 " connections at once, with %" PRIu64
+                 " files: for more, " RAISE_FILES,
+                 sessions, s->n_files);
 }
 
 int server_apply(struct server *s, struct config *config, struct conf_errors *errors)
@@ -182,6 +220,8 @@ int server_apply(struct server *s, struct config *config, struct conf_errors *er
     router_publish(new->router);
     workers_order(s, order_serve, new);
     router_settle(new->router);
+    if (!s->service)
+        say_room(s);
     service_free(s->service, new);
     s->service = new;
     trash_empty(&s->trash);
@@ -264,30 +304,53 @@ static void workers_end(struct server *s)
         worker_free(&s->worker[i]);
 }
 
-struct server *server_new(unsigned n_workers, struct loop *main_loop)
+/* What they all need of the server's. Out of memory: false. */
+static bool workers_prepare(struct server *s, unsigned n_workers)
 {
-    struct server *s = n_workers <= CONF_WORKERS_MAX ? calloc(1, sizeof *s) : NULL;
-    if (!s)
-        return NULL;
-    s->main_loop = main_loop;
-    s->trash = (struct trash){.wake = main_wake, .ctx = main_loop};
     s->arena = arena_new(ARENA_SIZE, false);
     s->worker = calloc(n_workers, sizeof *s->worker);
-    if (!s->arena || !s->worker) {
-        server_free(s);
-        return NULL;
-    }
+    if (!s->arena || !s->worker)
+        return false;
     for (unsigned i = 0; i < n_workers; i++) {
         struct worker *w = &s->worker[i];
         w->all = s->worker;
         w->n_all = n_workers;
+        w->budget = &s->budget;
     }
-    for (; s->n_workers < n_workers; s->n_workers++)
-        if (worker_start(&s->worker[s->n_workers]) < 0) {
-            server_free(s);
-            return NULL;
-        }
-    return s;
+    return true;
+}
+
+/* Returns 0 or an errno. */
+static int workers_start(struct server *s, unsigned n_workers)
+{
+    for (; s->n_workers < n_workers; s->n_workers++) {
+        int err = worker_start(&s->worker[s->n_workers]);
+        if (err)
+            return err;
+    }
+    s->n_open = budget_open();
+    return 0;
+}
+
+struct server *server_new(unsigned n_workers, struct loop *main_loop, struct conf_errors *errors)
+{
+    struct server *s = n_workers <= CONF_WORKERS_MAX ? calloc(1, sizeof *s) : NULL;
+    int err = ENOMEM;
+    if (s) {
+        s->main_loop = main_loop;
+        s->trash = (struct trash){.wake = main_wake, .ctx = main_loop};
+        s->n_files = budget_limit();
+        if (!budget_set(&s->budget, s->n_files, budget_open()))
+            err = EMFILE;
+        else if (workers_prepare(s, n_workers))
+            err = workers_start(s, n_workers);
+    }
+    if (!err)
+        return s;
+    conf_error(errors, NULL, "cannot start %u workers: %s%s", n_workers, strerror(err),
+               err == EMFILE ? ": " RAISE_FILES : "");
+    server_free(s);
+    return NULL;
 }
 
 void server_free(struct server *s)

@@ -11,8 +11,9 @@
 
 struct server;
 
-/* Workers, on nothing yet. `main_loop` is woken for what the main thread must do. NULL: cannot. */
-struct server *server_new(unsigned n_workers, struct loop *main_loop);
+/* Workers, on nothing yet. `main_loop` is woken for what the main thread must do. NULL, with the
+ * reason in errors: cannot. */
+struct server *server_new(unsigned n_workers, struct loop *main_loop, struct conf_errors *errors);
 
 /* Serves by this configuration from now on: new links, pools, listeners beside the old ones, then
  * one swap that no connection notices. Takes config over. Returns 0, or -1 and the mistakes in

@@ -8,27 +8,35 @@
 #include "traffic/session.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPTS_MAX 32 /* for one event: others in the loop get their turn */
+/* Accepting in rounds: 2^5 connections at most, for others in the loop want their turn; and after one
+ * that found too few, so many of one before more is tried. */
+#define PACE_MAX 5
+#define PATIENCE 8
 
 #define CHECK_NS (2 * NS_PER_S) /* between looks at whether sessions' peers are still there */
 
-/* Out of descriptors or memory: how long nothing is accepted. Clients wait in the backlog. */
-#define ACCEPT_PAUSE_NS (100 * NS_PER_MS)
+/* Out of descriptors or memory: how long nothing is accepted, if no session ends before. Clients wait
+ * in the backlog. */
+#define PAUSE_NS (100 * NS_PER_MS)
+#define SHORTAGE_LOG_NS (10 * NS_PER_S)
 
 /* ---- messages ---- */
 
 void worker_send(struct worker *w, struct message *m)
 {
-    m->next = __atomic_load_n(&w->inbox, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&w->inbox, &m->next, m, true, __ATOMIC_RELEASE,
-                                        __ATOMIC_RELAXED))
-        ;
-    loop_wake(w->loop);
+    struct message *newest = __atomic_load_n(&w->inbox, __ATOMIC_RELAXED);
+    do
+        m->next = newest;
+    while (!__atomic_compare_exchange_n(&w->inbox, &newest, m, true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED));
+    if (!newest) /* else whoever put that there wakes it, and it takes both; `m` may be gone now */
+        loop_wake(w->loop);
 }
 
 static void inbox_run(void *ctx)
@@ -48,12 +56,13 @@ static void inbox_run(void *ctx)
     }
 }
 
-/* ---- accepting ---- */
+/* ---- handing over ---- */
 
 /* A connection on its way to the worker that will serve it. */
 struct handover {
     struct message message;
     int fd;
+    uint32_t source;
     struct dp_addr client;
     char listener[65]; /* by name: the other worker may be ahead or behind in configuration */
 };
@@ -71,10 +80,10 @@ static void handover_run(struct worker *w, struct message *m)
     struct handover *h = (struct handover *)m;
     const struct conf_listener *conf = listener_named(w, h->listener);
     if (conf) {
-        session_start(w, h->fd, &h->client, conf, 0);
+        session_start(w, h->fd, &h->client, conf, h->source);
     } else {
         close(h->fd);
-        worker_session_over(w, 0);
+        worker_session_over(w, h->source);
     }
     free(h);
 }
@@ -93,42 +102,44 @@ static struct worker *worker_least(struct worker *w)
     return best;
 }
 
+static void client_give(struct worker *w, const struct conf_listener *conf, int fd,
+                        const struct dp_addr *client, uint32_t source)
+{
+    struct worker *to = worker_least(w);
+    struct handover *h = NULL;
+    if (to != w && !(h = malloc(sizeof *h)))
+        to = w;
+    dp_add(&to->n_sessions, 1);
+    if (to == w) {
+        session_start(w, fd, client, conf, source);
+        return;
+    }
+    h->message.run = handover_run;
+    h->fd = fd;
+    h->source = source;
+    h->client = *client;
+    snprintf(h->listener, sizeof h->listener, "%s", conf->name);
+    worker_send(to, &h->message);
+}
+
+/* ---- who may come in ---- */
+
 static bool client_allowed(const struct conf_listener *conf, const struct dp_addr *client)
 {
+    if (conf->n_allow == 0)
+        return true;
     for (size_t i = 0; i < conf->n_allow; i++)
         if (addr_in_net(client, &conf->allow[i]))
             return true;
-    return conf->n_allow == 0;
-}
-
-static void client_deny(int fd, const struct conf_listener *conf, const struct dp_addr *client)
-{
     static struct log_rate rate;
     char text[ADDR_TEXT];
     log_rated(&rate, 10 * NS_PER_S, LOG_WARN, "listener",
               "%s: client=%s is in none of its allowed networks: closed", conf->name,
               addr_text(client, text));
-    close(fd);
+    return false;
 }
 
-static void client_give(struct worker *w, const struct conf_listener *conf, int fd,
-                        const struct dp_addr *client)
-{
-    struct worker *to = worker_least(w);
-    struct handover *h = NULL;
-    if (to != w && !(h = calloc(1, sizeof *h)))
-        to = w;
-    dp_add(&to->n_sessions, 1);
-    if (to == w) {
-        session_start(w, fd, client, conf, 0);
-        return;
-    }
-    h->message.run = handover_run;
-    h->fd = fd;
-    h->client = *client;
-    snprintf(h->listener, sizeof h->listener, "%s", conf->name);
-    worker_send(to, &h->message);
-}
+/* ---- accepting ---- */
 
 static void accept_watch(struct worker *w, short events)
 {
@@ -136,18 +147,74 @@ static void accept_watch(struct worker *w, short events)
         io_watch(w->io, &w->acceptor[i].io, events ? events | IO_SHARED : 0);
 }
 
-static void accept_pause(struct worker *w, int err)
+/* Goes on when a session of this worker ends, or after a while. A shortage that lasts is told of
+ * once. */
+static void accept_pause(struct worker *w)
 {
-    static struct log_rate rate;
-    log_rated(&rate, 10 * NS_PER_S, LOG_WARN, "listener",
-              "cannot accept just now: %s; open connections go on, new ones wait", strerror(err));
+    w->paused = true;
+    w->shortage_known = true;
     accept_watch(w, 0);
-    io_timer(w->io, &w->accept_pause, io_now(w->io) + ACCEPT_PAUSE_NS);
+    io_timer(w->io, &w->pause, io_now(w->io) + PAUSE_NS);
 }
 
-static void accept_resume(struct io_timer *t)
+static void accept_resume(struct worker *w)
 {
-    accept_watch((struct worker *)((char *)t - offsetof(struct worker, accept_pause)), POLLIN);
+    w->paused = false;
+    io_timer(w->io, &w->pause, 0);
+    accept_watch(w, POLLIN);
+}
+
+static void pause_over(struct io_timer *t)
+{
+    struct worker *w = (struct worker *)((char *)t - offsetof(struct worker, pause));
+    if (budget_full(w->budget))
+        io_timer(w->io, t, io_now(w->io) + PAUSE_NS);
+    else
+        accept_resume(w);
+}
+
+/* All workers together say it once in a while. */
+static struct log_rate shortage_rate;
+
+static void pause_full(struct worker *w)
+{
+    if (!w->shortage_known)
+        log_rated(&shortage_rate, SHORTAGE_LOG_NS, LOG_WARN, "listener",
+                  "%" PRIu32 " connections are open, and there are descriptors for no more: new "
+                  "ones wait; for more, raise `ulimit -n` (LimitNOFILE=)",
+                  dp_load(&w->budget->sessions));
+    accept_pause(w);
+}
+
+static void pause_failed(struct worker *w, int err)
+{
+    if (!w->shortage_known)
+        log_rated(&shortage_rate, SHORTAGE_LOG_NS, LOG_WARN, "listener",
+                  "cannot accept just now: %s; open connections go on, new ones wait",
+                  strerror(err));
+    accept_pause(w);
+}
+
+/* Returns whether there may be more to take. */
+static bool accept_failed(struct worker *w, int err)
+{
+    budget_give(w->budget);
+    if (err != EMFILE && err != ENFILE && err != ENOBUFS && err != ENOMEM)
+        return err != EAGAIN; /* all else is the end of that one connection (accept(2)) */
+    pause_failed(w, err);
+    return false;
+}
+
+static void accepted(struct acceptor *a, int fd, const struct dp_addr *client)
+{
+    struct worker *w = a->worker;
+    w->shortage_known = false;
+    if (client_allowed(a->conf, client)) {
+        client_give(w, a->conf, fd, client, 0);
+        return;
+    }
+    close(fd);
+    budget_give(w->budget);
 }
 
 /* Takes one connection. Returns false when there is no more to take just now. */
@@ -155,39 +222,47 @@ static bool accept_one(struct acceptor *a)
 {
     struct sockaddr_storage sa;
     socklen_t len = sizeof sa;
-    int fd = accept4(a->io.fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            accept_pause(a->worker, errno);
-            return false;
-        }
-        return errno != EAGAIN; /* all else is the end of that one connection (accept(2)) */
+    if (!budget_take(a->worker->budget)) {
+        pause_full(a->worker);
+        return false;
     }
+    int fd = accept4(a->io.fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0)
+        return accept_failed(a->worker, errno);
     struct dp_addr client;
     addr_from_sockaddr(&client, (const struct sockaddr *)&sa, len);
     addr_unmap(&client);
-    if (client_allowed(a->conf, &client))
-        client_give(a->worker, a->conf, fd, &client);
-    else
-        client_deny(fd, a->conf, &client);
+    accepted(a, fd, &client);
     return true;
 }
 
+/* A round takes one connection, for mostly there is one, and a call that finds none costs as much as
+ * one that does. Only when many rounds in a row were full, each next one takes twice as many. */
 static void accept_ready(struct io_fd *io, short revents)
 {
     struct acceptor *a = (struct acceptor *)((char *)io - offsetof(struct acceptor, io));
+    int most = a->pace > 0 ? 1 << a->pace : 1, n = 0;
     (void)revents;
-    for (int i = 0; i < ACCEPTS_MAX && accept_one(a); i++)
-        ;
+    while (n < most && accept_one(a))
+        n++;
+    if (n < most)
+        a->pace = -PATIENCE;
+    else if (a->pace < PACE_MAX)
+        a->pace++;
+}
+
+static void worker_stop_accepting(struct worker *w)
+{
+    accept_watch(w, 0);
+    io_timer(w->io, &w->pause, 0);
+    w->paused = false;
+    w->acceptor = NULL;
+    w->n_acceptors = 0;
 }
 
 void worker_serve(struct worker *w, const struct service *service)
 {
-    accept_watch(w, 0);
-    io_timer(w->io, &w->accept_pause, 0);
-    free(w->acceptor);
-    w->acceptor = NULL;
-    w->n_acceptors = 0;
+    worker_stop_accepting(w);
     if (!service) {
         w->draining = true;
         return;
@@ -196,12 +271,8 @@ void worker_serve(struct worker *w, const struct service *service)
     w->service = service;
     w->env.config = config;
     resolver_cares_trim(w->env.resolver);
-    w->acceptor = calloc(config->n_listeners + 1, sizeof *w->acceptor);
-    if (!w->acceptor) {
-        log_line(LOG_ERROR, "worker", "out of memory: this worker accepts nothing");
-        return;
-    }
     w->n_acceptors = config->n_listeners;
+    w->acceptor = service->acceptor + (size_t)(w - w->all) * w->n_acceptors;
     for (size_t i = 0; i < w->n_acceptors; i++) {
         struct acceptor *a = &w->acceptor[i];
         a->worker = w;
@@ -217,6 +288,9 @@ void worker_serve(struct worker *w, const struct service *service)
 void worker_session_over(struct worker *w, uint32_t source)
 {
     (void)source; /* nothing is counted by source yet */
+    budget_give(w->budget);
+    if (w->paused)
+        accept_resume(w);
     uint32_t before = dp_add(&w->n_sessions, UINT32_MAX); /* one less */
     if (before == 1 && w->draining && w->idle)
         w->idle(w->idle_ctx);
@@ -278,26 +352,36 @@ void worker_free(struct worker *w)
     if (w->shared)
         pipes_free(w->shared->pipes);
     free(w->shared);
-    free(w->acceptor);
+}
+
+/* Each may have one at least, or it could not splice at all. */
+static unsigned pipes_share(const struct worker *w)
+{
+    return (dp_load(&w->budget->pipes) + w->n_all - 1) / w->n_all;
 }
 
 int worker_start(struct worker *w)
 {
+    int err = 0;
     w->loop = loop_new();
+    if (!w->loop)
+        return errno;
+    w->io = loop_io(w->loop);
+    w->env.io = w->io;
+    w->env.resolver = resolver_cares_new(w->io);
+    w->pause.fire = pause_over;
+    w->check.fire = sessions_check;
+    loop_on_wake(w->loop, inbox_run, w);
     w->shared = calloc(1, sizeof *w->shared);
-    if (w->loop && w->shared) {
-        w->io = loop_io(w->loop);
+    if (w->shared) {
         w->shared->io = w->io;
-        w->shared->pipes = pipes_new(PIPES_MAX / w->n_all);
-        w->env.io = w->io;
-        w->env.resolver = resolver_cares_new(w->io);
-        w->accept_pause.fire = accept_resume;
-        w->check.fire = sessions_check;
-        loop_on_wake(w->loop, inbox_run, w);
+        w->shared->pipes = pipes_new(pipes_share(w));
     }
-    if (w->io && w->shared->pipes && w->env.resolver &&
-        pthread_create(&w->thread, NULL, worker_main, w) == 0)
-        return 0;
-    worker_free(w);
-    return -1;
+    if (!w->env.resolver || !w->shared || !w->shared->pipes)
+        err = ENOMEM;
+    else
+        err = pthread_create(&w->thread, NULL, worker_main, w);
+    if (err)
+        worker_free(w);
+    return err;
 }

@@ -6,6 +6,7 @@
 
 #include "route/env.h"
 #include "route/router.h"
+#include "traffic/budget.h"
 #include "traffic/loop.h"
 #include "traffic/relay.h"
 
@@ -21,17 +22,20 @@ struct message {
     void (*run)(struct worker *w, struct message *m);
 };
 
-/* What all workers serve by: published by the server as a whole. Immutable. */
-struct service {
-    struct router *router;
-    int *fd; /* listening sockets, as router->config->listener */
-};
-
 /* A listening socket as one worker waits on it. */
 struct acceptor {
     struct io_fd io;
     struct worker *worker;
     const struct conf_listener *conf;
+    int pace; /* rounds that were full, see accept_ready() */
+};
+
+/* What all workers serve by: published by the server as a whole. Immutable, but for the acceptors,
+ * which are one worker's each. */
+struct service {
+    struct router *router;
+    int *fd;                   /* listening sockets, as router->config->listener */
+    struct acceptor *acceptor; /* as many for each worker, zeroed */
 };
 
 struct worker {
@@ -46,16 +50,20 @@ struct worker {
     const struct service *service;
     struct acceptor *acceptor;
     size_t n_acceptors;
-    struct io_timer accept_pause, check;
+    bool paused;         /* accepts nothing, for want of descriptors or memory */
+    bool shortage_known; /* and has said so */
+    struct io_timer pause, check;
     struct session *sessions; /* a list */
     bool draining;
     void (*idle)(void *ctx); /* while draining: the last session has ended */
     void *idle_ctx;
+    /* Of the server; the same for all. */
     struct worker *all; /* the workers, n_all of them */
     unsigned n_all;
+    struct budget *budget;
 };
 
-int worker_start(struct worker *w); /* 0, or -1 */
+int worker_start(struct worker *w); /* 0, or an errno */
 void worker_join(struct worker *w); /* after worker_stop: waits for the thread */
 void worker_free(struct worker *w); /* when all workers have been joined */
 

@@ -214,7 +214,8 @@ static int case_reload(struct loop *loop)
     const char *wrong[CLIENTS];
     unsigned applied = 0;
     int failed = 0;
-    struct server *server = server_new(WORKERS, loop);
+    struct conf_errors errors = {0};
+    struct server *server = server_new(WORKERS, loop, &errors);
     check(server != NULL, "server_new");
     loop_on_wake(loop, woken, server);
     check(apply(server, configs[0]) == 0, "the first configuration");
@@ -251,7 +252,8 @@ static int case_end(struct loop *loop)
     pthread_t id[CLIENTS];
     const char *wrong[CLIENTS];
     for (int i = 0; i < 10; i++) {
-        struct server *server = server_new(WORKERS, loop);
+        struct conf_errors errors = {0};
+        struct server *server = server_new(WORKERS, loop, &errors);
         check(server != NULL, "server_new");
         loop_on_wake(loop, woken, server);
         check(apply(server, configs[i % 4]) == 0, "the first configuration");
