@@ -61,6 +61,7 @@ struct conf_listener {
     unsigned protocols;
     const struct addr_net *allow; /* client networks; n_allow 0: everybody */
     size_t n_allow;
+    uint32_t max_per_client;      /* connections of one address at once; 0: no limit */
     const struct tree_node *node; /* of `listen` */
 };
 

@@ -78,6 +78,7 @@ static void dump_listener(const struct conf_listener *listener, FILE *out)
         dump_allow(listener, out);
     else if (!addr_is_loopback(&listener->listen))
         fputs("    open: yes\n", out);
+    fprintf(out, "    max-connections-per-client: %" PRIu32 "\n", listener->max_per_client);
 }
 
 static void dump_dns(const struct conf_link *link, FILE *out)

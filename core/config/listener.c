@@ -10,6 +10,7 @@ struct listener_keys {
     struct dp_str pool;
     struct dp_list protocols, allow;
     uint8_t open;
+    uint32_t max_per_client;
 };
 
 static const struct dp_opt listener_opts[] = {
@@ -30,6 +31,9 @@ static const struct dp_opt listener_opts[] = {
      .min = 1, /* an empty list would read as nobody and mean everybody */
      .max = TREE_NODES_MAX},
     {.name = "open", .type = DP_BOOL, .offset = offsetof(struct listener_keys, open)},
+    {.name = "max-connections-per-client",
+     .type = DP_U32,
+     .offset = offsetof(struct listener_keys, max_per_client)},
     {.name = "users-file", .type = OPTION_LATER},
     {.name = "early-reply", .type = OPTION_LATER},
     {.name = "proxy-protocol", .type = OPTION_LATER},
@@ -167,6 +171,7 @@ static void listener_build(struct build *b, const struct tree_node *entry,
     if (!listener->node)
         listener->node = entry;
     listener->listen = keys->listen;
+    listener->max_per_client = keys->max_per_client;
     listener->protocols = listener_protocols(&scope, &keys->protocols);
     listener->pool = listener_pool(b, &scope, &keys->pool);
     listener_allow(&scope, &keys->allow, listener);

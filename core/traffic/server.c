@@ -31,7 +31,8 @@ struct server {
     struct trash trash;
     struct budget budget;
     uint64_t n_files, n_open; /* the limit of descriptors; those taken by all but the service */
-    struct service *service;  /* NULL: none yet */
+    struct sources *sources;
+    struct service *service; /* NULL: none yet */
     struct loop *main_loop;
     bool draining;
     void (*drained)(void *ctx);
@@ -308,14 +309,16 @@ static void workers_end(struct server *s)
 static bool workers_prepare(struct server *s, unsigned n_workers)
 {
     s->arena = arena_new(ARENA_SIZE, false);
+    s->sources = sources_new((uint32_t)(s->n_files / 2 < UINT32_MAX ? s->n_files / 2 : UINT32_MAX));
     s->worker = calloc(n_workers, sizeof *s->worker);
-    if (!s->arena || !s->worker)
+    if (!s->arena || !s->sources || !s->worker)
         return false;
     for (unsigned i = 0; i < n_workers; i++) {
         struct worker *w = &s->worker[i];
         w->all = s->worker;
         w->n_all = n_workers;
         w->budget = &s->budget;
+        w->sources = s->sources;
     }
     return true;
 }
@@ -361,6 +364,7 @@ void server_free(struct server *s)
     service_free(s->service, NULL);
     trash_empty(&s->trash);
     arena_destroy(s->arena);
+    sources_free(s->sources);
     free(s->worker);
     free(s);
 }

@@ -139,6 +139,21 @@ static bool client_allowed(const struct conf_listener *conf, const struct dp_add
     return false;
 }
 
+static bool client_counted(const struct worker *w, const struct conf_listener *conf,
+                           const struct dp_addr *client, uint32_t *source)
+{
+    *source = 0;
+    if (!conf->max_per_client ||
+        sources_take(w->sources, conf->name, client, conf->max_per_client, source))
+        return true;
+    static struct log_rate rate;
+    char text[ADDR_TEXT];
+    log_rated(&rate, 10 * NS_PER_S, LOG_WARN, "listener",
+              "%s: client=%s has %" PRIu32 " connections, its max-connections-per-client: closed",
+              conf->name, addr_text(client, text), conf->max_per_client);
+    return false;
+}
+
 /* ---- accepting ---- */
 
 static void accept_watch(struct worker *w, short events)
@@ -208,9 +223,10 @@ static bool accept_failed(struct worker *w, int err)
 static void accepted(struct acceptor *a, int fd, const struct dp_addr *client)
 {
     struct worker *w = a->worker;
+    uint32_t source;
     w->shortage_known = false;
-    if (client_allowed(a->conf, client)) {
-        client_give(w, a->conf, fd, client, 0);
+    if (client_allowed(a->conf, client) && client_counted(w, a->conf, client, &source)) {
+        client_give(w, a->conf, fd, client, source);
         return;
     }
     close(fd);
@@ -287,7 +303,7 @@ void worker_serve(struct worker *w, const struct service *service)
 
 void worker_session_over(struct worker *w, uint32_t source)
 {
-    (void)source; /* nothing is counted by source yet */
+    sources_give(w->sources, source);
     budget_give(w->budget);
     if (w->paused)
         accept_resume(w);

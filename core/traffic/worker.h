@@ -9,6 +9,7 @@
 #include "traffic/budget.h"
 #include "traffic/loop.h"
 #include "traffic/relay.h"
+#include "traffic/sources.h"
 
 #include <pthread.h>
 
@@ -61,6 +62,7 @@ struct worker {
     struct worker *all; /* the workers, n_all of them */
     unsigned n_all;
     struct budget *budget;
+    struct sources *sources;
 };
 
 int worker_start(struct worker *w); /* 0, or an errno */

@@ -27,7 +27,8 @@ static const char full[] =
     "plugin-path: [own, /opt/plugins]\n"
     "listeners:\n"
     "  main: {listen: 127.0.0.1:1080, pool: all}\n"
-    "  lan: {listen: \"[::]:1080\", pool: cheap, allow: [192.168.0.0/16, fd00::/8, 10.1.2.3]}\n"
+    "  lan: {listen: \"[::]:1080\", pool: cheap, allow: [192.168.0.0/16, fd00::/8, 10.1.2.3],\n"
+    "        max-connections-per-client: 40}\n"
     "  world: {listen: 0.0.0.0:1081, pool: all, open: yes, protocols: [socks5]}\n"
     "  straight: {listen: 127.0.0.1:0, pool: tunnels, protocols: raw}\n"
     "  straight-too: {listen: 127.0.0.1:0, pool: tunnels, protocols: [raw]}\n"
@@ -74,6 +75,7 @@ Test(config, full_file)
     cr_expect(c->workers == 4 && c->n_links == 5 && c->n_pools == 3 && c->n_listeners == 5);
     cr_expect(c->link[0].weight == 3 && c->link[1].weight == 65535);
     cr_expect_eq(c->link[1].max_connections, 200);
+    cr_expect(c->listener[0].max_per_client == 0 && c->listener[1].max_per_client == 40);
     cr_expect(c->link[2].via == &c->link[3] && c->link[3].via == &c->link[0]);
     cr_assert_eq(c->link[0].n_dns, 2);
     cr_expect(c->link[0].dns[0].port == 53 && c->link[0].dns[1].port == 5353);
@@ -179,6 +181,7 @@ static void expect_same_listeners(const struct config *a, const struct config *b
         cr_expect_str_eq(x->name, y->name);
         cr_expect_str_eq(x->pool->name, y->pool->name);
         cr_expect(addr_equal(&x->listen, &y->listen) && x->protocols == y->protocols);
+        cr_expect_eq(x->max_per_client, y->max_per_client);
         cr_assert_eq(x->n_allow, y->n_allow);
         for (size_t k = 0; k < x->n_allow; k++)
             cr_expect(addr_equal(&x->allow[k].addr, &y->allow[k].addr) &&
