@@ -40,6 +40,7 @@ struct conf_link {
     const struct conf_link *via; /* NULL: none */
     uint32_t weight;             /* 1 to 65535 */
     uint32_t max_connections;    /* 0: no limit */
+    bool fast_open;              /* TCP fast open to the dialer's server */
     const struct dp_addr *dns;   /* name servers, with port (53 unless given) */
     size_t n_dns;
 };
@@ -61,6 +62,7 @@ struct conf_listener {
     unsigned protocols;
     const struct addr_net *allow; /* client networks; n_allow 0: everybody */
     size_t n_allow;
+    bool early_reply;             /* success is told before there is any */
     uint32_t max_per_client;      /* connections of one address at once; 0: no limit */
     const struct tree_node *node; /* of `listen` */
 };

@@ -78,6 +78,7 @@ static void dump_listener(const struct conf_listener *listener, FILE *out)
         dump_allow(listener, out);
     else if (!addr_is_loopback(&listener->listen))
         fputs("    open: yes\n", out);
+    fprintf(out, "    early-reply: %s\n", listener->early_reply ? "yes" : "no");
     fprintf(out, "    max-connections-per-client: %" PRIu32 "\n", listener->max_per_client);
 }
 
@@ -103,6 +104,7 @@ static void dump_link(const struct dump *d, const struct conf_link *link)
     print_text(link->dialer.plugin->name, d->out);
     fprintf(d->out, "\n    weight: %" PRIu32 "\n    max-connections: %" PRIu32 "\n", link->weight,
             link->max_connections);
+    fprintf(d->out, "    fast-open: %s\n", link->fast_open ? "yes" : "no");
     if (link->via) {
         fputs("    via: ", d->out);
         print_link_name(d, link->via);

@@ -10,6 +10,7 @@ struct link_keys {
     struct dp_str dialer, via;
     uint32_t weight, max_connections;
     struct dp_list dns;
+    uint8_t fast_open;
 };
 
 static const struct dp_opt link_opts[] = {
@@ -30,13 +31,13 @@ static const struct dp_opt link_opts[] = {
      .offset = offsetof(struct link_keys, max_connections)},
     {.name = "via", .type = DP_STRING, .offset = offsetof(struct link_keys, via)},
     {.name = "dns", .type = DP_LIST, .offset = offsetof(struct link_keys, dns)},
+    {.name = "fast-open", .type = DP_BOOL, .offset = offsetof(struct link_keys, fast_open)},
     {.name = "health-check", .type = OPTION_LATER},
     {.name = "backup", .type = OPTION_LATER},
     {.name = "on-down", .type = OPTION_LATER},
     {.name = "mark", .type = OPTION_LATER},
     {.name = "table", .type = OPTION_LATER},
     {.name = "gateway", .type = OPTION_LATER},
-    {.name = "fast-open", .type = OPTION_LATER},
     {.name = "slow-start", .type = OPTION_LATER},
     {.name = "max-per-destination", .type = OPTION_LATER},
 };
@@ -93,6 +94,7 @@ static void link_build(struct build *b, const struct tree_node *entry, struct co
     link->name = entry->key;
     link->weight = keys->weight;
     link->max_connections = keys->max_connections;
+    link->fast_open = keys->fast_open;
     build_instance(b, &scope, &link_table, DP_DIALER, keys->dialer, &link->dialer);
     link_dns(&scope, &keys->dns, link);
     link_via(b, &scope, &keys->via, link);
@@ -123,6 +125,23 @@ static void chain_check(struct build *b, const struct tree_node *entry,
         option_error(&scope, node, "via", "a chain of %zu links; %d is the most", len, CHAIN_MAX);
 }
 
+/* It belongs to the connection that the host makes to a tunnel's server. */
+static void fast_open_check(struct build *b, const struct tree_node *entry,
+                            const struct conf_link *link)
+{
+    struct option_scope scope;
+    if (!link->fast_open || !link->dialer.plugin || !build_scope(b, "link", entry, &scope))
+        return;
+    const struct tree_node *node = tree_find(entry, "fast-open");
+    if (!link_is_tunnel(link))
+        option_error(&scope, node, "fast-open",
+                     "is for links to a server of their own, and dialer %s has none",
+                     link->dialer.plugin->name);
+    else if (link->via && link->via->dialer.plugin && link_is_tunnel(link->via))
+        option_error(&scope, node, "fast-open",
+                     "the connection is made by link \"%s\": say it there", link->via->name);
+}
+
 void build_links(struct build *b)
 {
     size_t n = b->links->n;
@@ -135,4 +154,6 @@ void build_links(struct build *b)
         link_build(b, b->links->item[i], &b->link[i]);
     for (size_t i = 0; i < n; i++)
         chain_check(b, b->links->item[i], &b->link[i]);
+    for (size_t i = 0; i < n; i++)
+        fast_open_check(b, b->links->item[i], &b->link[i]);
 }

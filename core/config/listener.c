@@ -9,7 +9,7 @@ struct listener_keys {
     struct dp_addr listen;
     struct dp_str pool;
     struct dp_list protocols, allow;
-    uint8_t open;
+    uint8_t open, early_reply;
     uint32_t max_per_client;
 };
 
@@ -31,11 +31,11 @@ static const struct dp_opt listener_opts[] = {
      .min = 1, /* an empty list would read as nobody and mean everybody */
      .max = TREE_NODES_MAX},
     {.name = "open", .type = DP_BOOL, .offset = offsetof(struct listener_keys, open)},
+    {.name = "early-reply", .type = DP_BOOL, .offset = offsetof(struct listener_keys, early_reply)},
     {.name = "max-connections-per-client",
      .type = DP_U32,
      .offset = offsetof(struct listener_keys, max_per_client)},
     {.name = "users-file", .type = OPTION_LATER},
-    {.name = "early-reply", .type = OPTION_LATER},
     {.name = "proxy-protocol", .type = OPTION_LATER},
 };
 static const struct option_table listener_table = OPTION_TABLE(listener_opts);
@@ -143,6 +143,14 @@ static void check_raw(const struct option_scope *scope, const struct conf_listen
     }
 }
 
+static void check_early_reply(const struct option_scope *scope,
+                              const struct conf_listener *listener)
+{
+    if (listener->early_reply && listener->protocols & PROTO_RAW)
+        option_error(scope, tree_find(scope->map, "early-reply"), "early-reply",
+                     "a raw listener makes no replies");
+}
+
 static void check_taken(const struct build *b, const struct option_scope *scope,
                         const struct conf_listener *listener)
 {
@@ -173,6 +181,8 @@ static void listener_build(struct build *b, const struct tree_node *entry,
     listener->listen = keys->listen;
     listener->max_per_client = keys->max_per_client;
     listener->protocols = listener_protocols(&scope, &keys->protocols);
+    listener->early_reply = keys->early_reply;
+    check_early_reply(&scope, listener);
     listener->pool = listener_pool(b, &scope, &keys->pool);
     listener_allow(&scope, &keys->allow, listener);
     check_raw(&scope, listener);

@@ -178,6 +178,12 @@ static int guard(const struct chain *c, const struct dp_addr *local)
     return local && local->salen && addr_is_loopback(local) ? DP_OK : DP_ERR_DENIED;
 }
 
+/* Is the first target a server that wants its connection opened fast? */
+static bool fast_open(const struct chain_plan *plan)
+{
+    return plan->tunnel[0] && plan->tunnel[0]->fast_open;
+}
+
 /* Watched as the relay will watch it, so that nothing changes hands but the watcher. */
 static int connect_wait(struct chain *c)
 {
@@ -196,8 +202,12 @@ static int connect_start(struct chain *c)
     int err = c->plan->n_targets == 1 ? guard(c, &local) : DP_OK;
     if (err != DP_OK)
         return err;
+    if (fast_open(c->plan))
+        socket_fast_open(fd);
     c->connecting = true;
     int result = socket_connect(fd, to);
+    if (result == DP_OK) /* with fast open it is as good as connected */
+        c->watch[0].revents = POLLOUT;
     return result == DP_AGAIN ? connect_wait(c) : result;
 }
 

@@ -21,6 +21,7 @@ struct link {
     unsigned depth;
     const struct dp_addr *dns; /* in the dialer's config */
     size_t n_dns;
+    bool fast_open; /* to the dialer's server */
     struct arena *arena;
     struct dp_stat *stat;
 };

@@ -149,6 +149,11 @@ bool socket_is_own(const struct dp_addr *addr)
     return failed == 0;
 }
 
+void socket_fast_open(int fd)
+{
+    option_set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
+}
+
 int socket_connect(int fd, const struct dp_addr *to)
 {
     if (connect(fd, (const struct sockaddr *)&to->sa, to->salen) == 0)

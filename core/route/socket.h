@@ -15,6 +15,10 @@ int socket_open(const struct link *bottom, int family, int type, struct dp_addr 
  * source address it asks for. Returns DP_OK or an error. */
 int socket_prepare(int fd, const struct link *bottom, int family, int type, struct dp_addr *local);
 
+/* Before connecting: the first bytes that are sent leave with the request for the connection, where
+ * the server is known to take them so. Then connecting succeeds at once, and fails with what follows. */
+void socket_fast_open(int fd);
+
 /* Starts to connect. Returns DP_OK, DP_AGAIN (wait until writable, then socket_connected), or an
  * error. */
 int socket_connect(int fd, const struct dp_addr *to);

@@ -45,7 +45,7 @@ static enum moved send_some(struct relay_side *to, const uint8_t *bytes, size_t 
     *sent = 0;
     while ((n = send(to->io.fd, bytes, len, MSG_NOSIGNAL)) < 0 && errno == EINTR)
         ;
-    if (n < 0 && errno != EAGAIN)
+    if (n < 0 && errno != EAGAIN && errno != EINPROGRESS) /* the latter: fast open had to wait */
         return BROKEN;
     *sent = n < 0 ? 0 : (size_t)n;
     return *sent == len ? MOVED : blocked(to);

@@ -44,6 +44,8 @@ enum state { GREETING, REQUEST, DIALING, RELAYING, REFUSED, CLOSED };
 struct handshake {
     struct pool *pool; /* a reference */
     bool raw;
+    bool early_reply; /* to be told success before there is any */
+    bool replied;     /* has been */
     struct dial *dial;
     int64_t since_ns; /* accepted; then, when dialing, the start of that */
     struct dp_addr dest;
@@ -338,7 +340,7 @@ static void relay_begin(struct session *s, const struct arrival *arrival)
     uint8_t answer[SOCKS5_ANSWER_MAX];
     size_t len = hs->owed;
     memcpy(answer, hs->answer, len);
-    if (!hs->raw)
+    if (!hs->raw && !hs->replied)
         len += socks5_reply(answer + len, SOCKS5_OK, &arrival->bound);
     const struct relay_early early[2] = {{answer, len}, {hs->bytes, hs->len}};
 
@@ -370,16 +372,29 @@ static void dial_over(struct dial *d, void *ctx, int err)
         log_shortage();
     else
         log_dial(s, dial_link_name(d), err);
-    if (s->hs->raw)
+    if (s->hs->replied)
+        socket_set_reset(s->fd); /* it was told success: all that is left to tell the truth with */
+    if (s->hs->raw || s->hs->replied)
         s->state = CLOSED;
     else
         s->state = refuse_socks5(s, dp_reply(err) ? dp_reply(err) : SOCKS5_FAILURE);
     session_settle(s);
 }
 
+static int reply_early(struct session *s)
+{
+    struct handshake *hs = s->hs;
+    size_t len = hs->owed + socks5_reply(hs->answer + hs->owed, SOCKS5_OK, NULL);
+    hs->owed = 0;
+    hs->replied = true;
+    return send(s->fd, hs->answer, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
+}
+
 static enum state dial(struct session *s)
 {
     struct handshake *hs = s->hs;
+    if (hs->early_reply && reply_early(s) < 0)
+        return CLOSED;
     struct dial_request request = {
         .pool = hs->pool,
         .flow = {.client = client_addr(s),
@@ -471,6 +486,7 @@ static struct handshake *handshake_new(struct session *s, const struct conf_list
     hs->pool = router_pool(s->worker->service->router, listener->pool);
     ref_get(&hs->pool->ref);
     hs->raw = listener->protocols == PROTO_RAW;
+    hs->early_reply = listener->early_reply;
     hs->since_ns = io_now(s->worker->io);
     snprintf(hs->listener, sizeof hs->listener, "%s", listener->name);
     return hs;

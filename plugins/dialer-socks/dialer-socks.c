@@ -211,7 +211,7 @@ static int flush(struct dial *d, struct dp_want *want)
         ssize_t n = send(d->req->fd, d->out + d->sent, d->out_len - (size_t)d->sent, MSG_NOSIGNAL);
         if (n >= 0)
             d->sent = (uint16_t)(d->sent + n);
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+        else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINPROGRESS)
             return wait_for(d, want, POLLOUT);
         else if (errno != EINTR)
             return DP_ERR_LINK;

@@ -123,7 +123,7 @@ SAMPLES = {
     "dns": "[192.0.2.53, \"[2001:db8::53]:5353\"]",
     "balancer": "leastconn", "retries": "0",
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
-    "open": "no", "max-connections-per-client": "40",
+    "open": "no", "early-reply": "yes", "max-connections-per-client": "40", "fast-open": "yes",
     "handshake": "5s", "connect": "1m", "attempt": "250ms", "idle": "0", "drain": "0",
 }
 
