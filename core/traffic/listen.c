@@ -5,15 +5,11 @@
 #include "route/socket.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
-
-/* A client that has sent nothing is accepted after this only. */
-#define DEFER_S 1
 
 static void listen_error(const struct conf_listener *l, struct conf_errors *errors, int err)
 {
@@ -34,16 +30,6 @@ static void listen_error(const struct conf_listener *l, struct conf_errors *erro
                    strerror(err));
 }
 
-void listen_tune(int fd, const struct conf_listener *l)
-{
-    /* A raw listener's server may be the one that speaks first. */
-    int seconds = l->protocols == PROTO_RAW ? 0 : DEFER_S;
-    socket_no_delay(fd);
-    socket_keepalive(fd);
-    int done = setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds);
-    (void)done; /* it only saves work */
-}
-
 int listen_open(const struct conf_listener *l, struct conf_errors *errors)
 {
     int one = 1;
@@ -51,7 +37,8 @@ int listen_open(const struct conf_listener *l, struct conf_errors *errors)
     int fd = socket(addr_family(a), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
         bind(fd, (const struct sockaddr *)&a->sa, a->salen) == 0) {
-        listen_tune(fd, l);
+        socket_no_delay(fd); /* connections inherit these: it costs them nothing */
+        socket_keepalive(fd);
         if (listen(fd, BACKLOG) == 0)
             return fd;
     }

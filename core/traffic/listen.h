@@ -9,7 +9,4 @@
 /* Opens it; -1 with the mistake in errors, which for a port in use says whose it is. */
 int listen_open(const struct conf_listener *listener, struct conf_errors *errors);
 
-/* Sets what connections inherit, so that it costs them nothing; again when the listener changes. */
-void listen_tune(int fd, const struct conf_listener *listener);
-
 #endif

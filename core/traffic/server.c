@@ -162,13 +162,6 @@ static int budget_share(struct server *s, const struct service *new, struct conf
     return -1;
 }
 
-static void listeners_tune(const struct service *service)
-{
-    const struct config *config = service->router->config;
-    for (size_t i = 0; i < config->n_listeners; i++)
-        listen_tune(service->fd[i], &config->listener[i]);
-}
-
 /* Undoes a service that was never published. */
 static void service_discard(struct service *new, const struct service *old)
 {
@@ -217,7 +210,6 @@ int server_apply(struct server *s, struct config *config, struct conf_errors *er
     trash_empty(&s->trash); /* what a failure has dropped */
     if (!new)
         return -1;
-    listeners_tune(new); /* also those taken over */
     router_publish(new->router);
     workers_order(s, order_serve, new);
     router_settle(new->router);

@@ -68,41 +68,6 @@ Test(listen, options_are_inherited)
     close(listener);
 }
 
-Test(listen, nobody_is_accepted_before_he_speaks)
-{
-    struct conf_listener l = loopback(PROTO_SOCKS5);
-    int listener = open_one(&l), client = connect_to(listener);
-    cr_expect(not(ready_within(listener, 100)));
-    cr_assert_eq(write(client, "x", 1), 1);
-    cr_expect(ready_within(listener, 5000));
-    close(client);
-    close(listener);
-}
-
-Test(listen, but_a_silent_one_is_after_a_while)
-{
-    struct conf_listener l = loopback(PROTO_SOCKS5);
-    int listener = open_one(&l), client = connect_to(listener);
-    cr_expect(ready_within(listener, 5000));
-    close(client);
-    close(listener);
-}
-
-Test(listen, raw_waits_for_nothing_also_when_it_becomes_so)
-{
-    for (int changed = 0; changed < 2; changed++) {
-        struct conf_listener l = loopback(changed ? PROTO_SOCKS5 : PROTO_RAW);
-        int listener = open_one(&l);
-        l.protocols = PROTO_RAW;
-        if (changed)
-            listen_tune(listener, &l);
-        int client = connect_to(listener);
-        cr_expect(ready_within(listener, 500));
-        close(client);
-        close(listener);
-    }
-}
-
 Test(listen, a_taken_port_is_named)
 {
     struct conf_listener l = loopback(PROTO_SOCKS5);
