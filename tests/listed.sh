@@ -6,7 +6,7 @@ set -u
 cd "${SRCDIR:?}" || exit 99
 
 # The names in all fragments, one a line, %D% written out.
-names=$(find core plugins host tests examples doc -name Makefile.inc | while read -r fragment; do
+names=$(find bench core plugins host tests examples doc -name Makefile.inc | while read -r fragment; do
     sed "s|%D%|$(dirname "$fragment")|g" "$fragment" | tr -s '\\ \t=' '\n'
 done)
 
@@ -29,8 +29,8 @@ listed() {
     fi
 }
 
-listed '*.[ch]' core plugins host examples tests
-listed '*.py' tests
+listed '*.[ch]' bench core plugins host examples tests
+listed '*.py' bench tests
 listed '*.sh' tests
 listed '*.[1-8]' doc plugins
 listed '*.yaml' examples

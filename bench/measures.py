@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""What is measured, and how. A measure takes a peer that runs and returns its figures by name."""
+
+import glob
+import json
+import os
+import re
+import subprocess
+import time
+
+import place as places
+from peers import Peer, Running
+from place import Failed
+
+
+class Sizes:
+    """How much of each, for a full run or a quick one."""
+
+    def __init__(self, quick):
+        self.rounds = 2 if quick else 5
+        self.bulk_s = 0.4 if quick else 1.0
+        self.conns = {1: 500, 64: 2000, 512: 2000} if quick else {1: 2000, 64: 6000, 512: 6000}
+        self.msg_s = 0.5 if quick else 1.5
+        self.msg_rate = 10000
+        self.first = 300 if quick else 1000
+        self.idle = (500, 1500) if quick else (1000, 3000)
+        self.counted = (50, 150)  # connections under strace and callgrind
+
+
+class Bench:
+    """What the measures share: the place, the load generator and the sizes."""
+
+    def __init__(self, place, load, sizes):
+        self.place, self.load_program, self.sizes = place, load, sizes
+
+    def load_start(self, peer, run, **options):
+        """Starts the load generator; an option_name is its --option-name."""
+        port = places.PROXY_PORT if peer.words else places.SERVER_PORT
+        through = "%s:%d" % (places.PROXY if peer.words else places.SERVER, port)
+        words = [self.load_program, run, "--server", "%s:%d" % (places.SERVER, places.SERVER_PORT),
+                 "--server-ns", "/run/netns/server", "--through", through]
+        words += ["--socks"] if peer.socks else []
+        for key, value in options.items():
+            words += ["--" + key, str(value)]
+        return self.place.popen("client", words, self.place.load_cpu, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    @staticmethod
+    def load_end(running, proc):
+        """Its figures. Anything wrong, and there are none."""
+        out, err = proc.communicate()
+        if proc.returncode != 0:
+            text = err.decode(errors="replace").strip().replace("\n", "; ")
+            raise Failed("%s (%s: %s)" % (text, running.peer.name, running.said()))
+        return json.loads(out.splitlines()[-1])
+
+    def load(self, running, run, **options):
+        """Runs the load generator; returns its figures, and as `used` the processor seconds of
+        the peer, None if there is none."""
+        before = running.settle()
+        figures = self.load_end(running, self.load_start(running.peer, run, **options))
+        figures["used"] = running.settle() - before if running.proc else None
+        return figures
+
+
+def per(used, count, scale=1e6):
+    return None if used is None else used / count * scale
+
+
+# ---- processor time and speed ----
+
+def bulk(streams, way):
+    def measure(bench, running):
+        seen = bench.load(running, "bulk", streams=streams, way=way, seconds=bench.sizes.bulk_s)
+        return {"cpu": per(seen["used"], seen["bytes"], 1e9),
+                "speed": seen["bytes"] * 8e-9 / seen["seconds"]}
+    return measure
+
+
+def connections(at_once):
+    def measure(bench, running):
+        seen = bench.load(running, "conn", streams=at_once, count=bench.sizes.conns[at_once])
+        return {"cpu": per(seen["used"], seen["count"]), "speed": seen["count"] / seen["seconds"]}
+    return measure
+
+
+def messages(streams, flat):
+    def measure(bench, running):
+        seen = bench.load(running, "msg", streams=streams, seconds=bench.sizes.msg_s,
+                          rate=0 if flat else bench.sizes.msg_rate)
+        return {"cpu": per(seen["used"], seen["count"]), "speed": seen["count"] / seen["seconds"],
+                "p50": seen["p50_us"], "p99": seen["p99_us"], "p999": seen["p999_us"]}
+    return measure
+
+
+def first_byte(bench, running):
+    seen = bench.load(running, "conn", streams=1, count=bench.sizes.first)
+    return {"p50": seen["p50_us"], "p99": seen["p99_us"]}
+
+
+# ---- memory ----
+
+def kernel_kib():
+    """What the kernel holds for sockets, descriptors, threads and address spaces, of the whole
+    machine: slabs, stacks and page tables."""
+    with open("/proc/meminfo", encoding="ascii") as f:
+        rows = dict(line.split(":") for line in f)
+    return sum(int(rows[key].split()[0]) for key in ("Slab", "KernelStack", "PageTables"))
+
+
+def user_kib(pids):
+    """Proportional set size: what processes share is counted once."""
+    total = 0
+    for pid in pids:
+        with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as f:
+            total += int(re.search(r"^Pss: +(\d+)", f.read(), re.M)[1])
+    return total
+
+
+def held(bench, running, peer):
+    """Kernel memory, user memory and descriptors with the first and with the second number of
+    idle connections held; at the end every connection is used once more."""
+    seen = []
+    proc = bench.load_start(peer, "idle", steps="%d,%d" % bench.sizes.idle)
+    for _ in bench.sizes.idle:
+        if not proc.stdout.readline().startswith(b"held"):
+            break
+        time.sleep(0.3)
+        pids = running.pids()
+        seen.append((kernel_kib(), user_kib(pids),
+                     sum(len(os.listdir("/proc/%d/fd" % pid)) for pid in pids)))
+        proc.stdin.write(b"\n")
+        proc.stdin.flush()
+    bench.load_end(running, proc)
+    return seen
+
+
+def idle(bench, running):
+    """By the difference of two numbers of connections: what there is at the start drops out. Of
+    the kernel's memory the client's and the server's sockets, held without a proxy, are taken
+    off."""
+    first, second = bench.sizes.idle
+
+    def growth(seen):
+        return [(b - a) / (second - first) for a, b in zip(*seen)]
+
+    own = growth(held(bench, running, Peer("direct")))
+    if not running.proc:
+        return {}
+    kernel, user, descriptors = growth(held(bench, running, running.peer))
+    return {"user": user, "kernel": kernel - own[0], "fds": descriptors}
+
+
+# ---- counts ----
+
+def counted(bench, running, under, count_read):
+    """The growth of a count from one number of connections to another, made one by one, divided
+    by their difference. The peer is started anew, under a tool that counts."""
+    seen = []
+    for connections_n in bench.sizes.counted:
+        for path in glob.glob(os.path.join(bench.place.scratch, "count*")):
+            os.unlink(path)
+        with Running(bench.place, running.peer, under) as again:
+            bench.load_end(again, bench.load_start(again.peer, "conn", count=connections_n,
+                                                   patience=30))
+        seen.append(sum(count_read(path) for path in
+                        glob.glob(os.path.join(bench.place.scratch, "count*"))))
+    return (seen[1] - seen[0]) / (bench.sizes.counted[1] - bench.sizes.counted[0])
+
+
+def strace_total(path):
+    with open(path, encoding="ascii") as f:
+        return int(f.read().rstrip().rpartition("\n")[2].split()[3])
+
+
+def callgrind_total(path):
+    with open(path, encoding="utf-8", errors="replace") as f:
+        return int(re.search(r"^(?:totals|summary): (\d+)", f.read(), re.M)[1])
+
+
+def calls(bench, running):
+    if not running.proc:
+        return {}
+    running.stop()
+    file = os.path.join(bench.place.scratch, "count")
+    return {"count": counted(bench, running, [places.tool("strace"), "-fcqq", "-o", file],
+                             strace_total)}
+
+
+def instructions(bench, running):
+    if not running.proc:
+        return {}
+    running.stop()
+    file = os.path.join(bench.place.scratch, "count.%p")
+    return {"count": counted(bench, running, [
+        places.tool("valgrind"), "-q", "--tool=callgrind", "--callgrind-out-file=" + file],
+        callgrind_total)}
+
+
+# ---- all of them ----
+
+# Memory first, while the peer and its namespaces are fresh; last what starts the peer anew.
+MEASURES = {"idle": idle}
+MEASURES.update(("gb-%d-%s" % (n, way), bulk(n, way))
+                for n in (1, 8, 64) for way in ("down", "up", "both"))
+MEASURES.update(("conn-%d" % n, connections(n)) for n in (1, 64, 512))
+MEASURES.update(("msg-%d%s" % (n, "-flat" if flat else ""), messages(n, flat))
+                for n in (100, 1000) for flat in (False, True))
+MEASURES.update({"ttfb": first_byte, "calls": calls, "instructions": instructions})
+
+
+def chosen(words):
+    """The measures whose names are, or begin with, one of these words."""
+    for word in words:
+        if not any((name + "-").startswith(word + "-") for name in MEASURES):
+            raise Failed("there is no measure %s; there are: %s" % (word, ", ".join(MEASURES)))
+    return [name for name in MEASURES
+            if not words or any((name + "-").startswith(word + "-") for word in words)]

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""Who is measured, and how each is set up.
+
+All run as an ordinary user with one worker, log errors only, and otherwise have the defaults they
+are packaged with. In words and files {listen} and {port} stand for where the peer listens, {target}
+and {target-port} for where a forwarder leads, {address} and {device} for the way out, {config} and
+{dir} for its configuration and a folder it may write to.
+"""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+
+import place as places
+from place import Failed
+
+DISPATCH_YAML = """\
+listeners:
+  main: {listen: "{listen}:{port}", open: yes}
+links:
+  out: {interface: {device}}
+"""
+
+DANTED_CONF = """\
+errorlog: stderr
+internal: {listen} port = {port}
+external: {address}
+clientmethod: none
+socksmethod: none
+client pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
+socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
+"""
+
+NGINX_CONF = """\
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+daemon off;
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log stderr error;
+events { worker_connections 8192; }
+stream {
+    server {
+        listen {listen}:{port};
+        proxy_pass {target}:{target-port};
+    }
+}
+"""
+
+HAPROXY_CFG = """\
+global
+    nbthread 1
+    maxconn 4096
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1m
+    timeout server 1m
+listen main
+    bind {listen}:{port}
+    server target {target}:{target-port}
+"""
+
+
+class Peer:
+    """A program under test, or (no words) the way without one."""
+
+    def __init__(self, name, words=(), config="", version=(), socks=True, quiet=False, env=None):
+        self.name, self.words, self.config = name, list(words), config
+        self.version_words = list(version)
+        self.socks = socks and bool(words)
+        self.quiet = quiet  # its log cannot be turned down: it goes to /dev/null
+        self.env = dict(os.environ, **(env or {}))
+
+    def missing(self):
+        """The program that would have to be installed, if it is not."""
+        return self.words[0] if self.words and not places.tool(self.words[0]) else None
+
+    def version(self):
+        """What it says of itself, as the first number with a dot in it."""
+        if not self.version_words:
+            return ""
+        done = subprocess.run([places.tool(self.version_words[0]), *self.version_words[1:]],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.env,
+                              check=False)
+        for word in done.stdout.decode(errors="replace").replace("/", " ").split():
+            word = word.strip("v,;")
+            if word[:1].isdigit() and "." in word:
+                return word
+        return ""
+
+
+def known(host, plugins, also):
+    """All peers, in the order of the table. `also`: more of them, as NAME=COMMAND."""
+    dispatch = [host, "-q", "-c", "{config}"]
+    peers = [
+        Peer("direct"),
+        Peer("dispatch-host", dispatch, DISPATCH_YAML, [host, "--version"],
+             env={"DISPATCH_PLUGIN_PATH": plugins}),
+        Peer("microsocks", ["microsocks", "-i", "{listen}", "-p", "{port}"],
+             version=["dpkg-query", "-Wf${Version}", "microsocks"], quiet=True),
+        Peer("danted", ["danted", "-f", "{config}"], DANTED_CONF,
+             ["dpkg-query", "-Wf${Version}", "dante-server"]),
+        Peer("nginx", ["nginx", "-c", "{config}", "-p", "{dir}", "-e", "stderr"], NGINX_CONF,
+             ["nginx", "-v"], socks=False),
+        Peer("haproxy", ["haproxy", "-q", "-db", "-f", "{config}"], HAPROXY_CFG,
+             ["haproxy", "-v"], socks=False),
+    ]
+    for text in also:
+        name, equals, command = text.partition("=")
+        if not equals or not command:
+            raise Failed("--also wants NAME=COMMAND, not %s" % text)
+        peers.append(Peer(name, shlex.split(command), DISPATCH_YAML))
+    return peers
+
+
+def copied(place, host, plugins):
+    """A copy of the program under test that any user can read, and that no build changes."""
+    folder = os.path.join(place.dir, "dispatch")
+    os.mkdir(folder, 0o755)
+    program = shutil.copy(host, os.path.join(folder, "dispatch-host"))
+    os.chmod(program, 0o755)
+    for name in os.listdir(plugins):
+        if name.endswith(".so"):
+            os.chmod(shutil.copy(os.path.join(plugins, name), folder), 0o644)
+    return program, folder
+
+
+class Running:
+    """A peer in fresh namespaces. `under`: words of a tool that it is to run under."""
+
+    def __init__(self, place, peer, under=()):
+        self.place, self.peer, self.under = place, peer, list(under)
+        self.log = os.path.join(place.dir, peer.name + ".log")
+        self.proc = None
+        self._start()
+
+    def _start(self):
+        place, peer = self.place, self.peer
+        place.renew()
+        if not peer.words:
+            return
+        config = place.file(peer.name + ".conf", self._fill(peer.config))
+        words = [self._fill(word, config) for word in peer.words]
+        words[0] = places.tool(words[0])
+        with open(os.devnull if peer.quiet else self.log, "wb") as log:
+            self.proc = place.popen("proxy", places.unprivileged() + self.under + words,
+                                    place.proxy_cpu, stdin=subprocess.DEVNULL, stdout=log,
+                                    stderr=log, env=peer.env)
+        self._wait()
+
+    def _fill(self, text, config=""):
+        for key, value in (("listen", places.PROXY), ("port", places.PROXY_PORT),
+                           ("target", places.SERVER), ("target-port", places.SERVER_PORT),
+                           ("address", places.PROXY_OUT), ("device", places.OUT_DEVICE),
+                           ("dir", self.place.scratch), ("config", config)):
+            text = text.replace("{%s}" % key, str(value))
+        return text
+
+    def _listens(self):
+        """Looks at the kernel's table: a connection as a probe would itself be served."""
+        table = self.place.run_in("proxy", "cat", "/proc/net/tcp")
+        port = ":%04X" % places.PROXY_PORT
+        rows = [line.split() for line in table.splitlines()[1:]]
+        return any(row[1].endswith(port) and row[3] == "0A" for row in rows)
+
+    def _wait(self):
+        end = time.monotonic() + 30
+        while not self._listens():
+            if self.proc.poll() is not None or time.monotonic() > end:
+                text = self.said()
+                self.stop()
+                raise Failed("%s does not start: %s" % (self.peer.name, text))
+            time.sleep(0.02)
+        self.settle()
+
+    def said(self):
+        """The last line of its log."""
+        if self.peer.quiet or not self.proc:
+            return "no log"
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return f.read().strip().rpartition("\n")[2]
+
+    def pids(self):
+        return [pid for pid, _ in places.processes(self.proc.pid)] if self.proc else []
+
+    def cpu_s(self):
+        return places.cpu_s(self.proc.pid) if self.proc else 0.0
+
+    def settle(self):
+        """Waits until it does nothing more; returns its processor seconds."""
+        last = self.cpu_s()
+        for _ in range(40):
+            time.sleep(0.025)
+            now = self.cpu_s()
+            if now - last < 0.0001:
+                break
+            last = now
+        return now
+
+    def restart(self):
+        """After a failure: what is measured next must not find what it left."""
+        self.stop()
+        self._start()
+
+    def stop(self):
+        """Ends it, gently first, so that a tool it runs under can write its report."""
+        if not self.proc:
+            return
+        for sig, wait_s in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+            for pid in self.pids():
+                try:
+                    os.kill(pid, sig)
+                except ProcessLookupError:
+                    pass
+            end = time.monotonic() + wait_s
+            while time.monotonic() < end:
+                self.proc.poll()
+                if not self.pids():
+                    return
+                time.sleep(0.01)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
