@@ -4,10 +4,11 @@
 import argparse
 import os
 import random
-import subprocess
 import sys
 import time
 
+import build
+import chart
 import measures
 import peers
 import place as places
@@ -15,21 +16,6 @@ import report
 from place import Failed
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion",
-            "-Wstrict-prototypes"]
-
-
-def load_build(into, *more):
-    """Compiles the load generator; returns its path."""
-    sources = sorted(os.path.join(HERE, "load", name)
-                     for name in os.listdir(os.path.join(HERE, "load")) if name.endswith(".c"))
-    path = os.path.join(into, "load")
-    done = subprocess.run([*os.environ.get("CC", "cc").split(), "-std=gnu11", "-O2", "-g",
-                           *WARNINGS, *more, "-D_GNU_SOURCE", "-o", path, *sources],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    if done.returncode != 0:
-        raise Failed("the load generator: " + done.stdout.decode(errors="replace"))
-    return path
 
 
 def options_read():
@@ -67,21 +53,18 @@ def options_read():
 
 
 def peers_chosen(options, host, plugins):
-    known = peers.known(host, plugins, options.also)
-    wanted = options.only.split(",") if options.only else [p.name for p in known]
+    """Those of --only, or all, and those of --also; without what is not installed."""
+    known, more = peers.known(host, plugins), [peers.also(text) for text in options.also]
+    names = [peer.name for peer in known]
+    wanted = options.only.split(",") if options.only else names
     for name in wanted:
-        if name not in [p.name for p in known]:
-            raise Failed("there is no peer %s; there are: %s"
-                         % (name, ", ".join(p.name for p in known)))
-    found = []
-    for peer in known:
-        if peer.name not in wanted:
-            continue
+        if name not in names:
+            raise Failed("there is no peer %s; there are: %s" % (name, ", ".join(names)))
+    found = [peer for peer in known if peer.name in wanted] + more
+    for peer in found:
         if peer.missing():
             tell("%s is left out: not installed: %s" % (peer.name, peer.missing()))
-            continue
-        found.append(peer)
-    return found
+    return [peer for peer in found if not peer.missing()]
 
 
 def tell(text):
@@ -100,24 +83,52 @@ def peer_measure(bench, peer, names, results):
                 running.restart()
 
 
-def main():
-    options = options_read()
-    places.enter()
+def measure(options, place):
+    """All rounds; returns the results and the peers."""
     sizes = measures.Sizes(options.quick)
     rounds = options.rounds or sizes.rounds
     names = measures.chosen(options.measure.split(",") if options.measure else [])
+    bench = measures.Bench(place, build.load(place.dir), sizes)
+    found = peers_chosen(options, *peers.copied(place, options.host, options.plugins))
+    results = report.Results([p.name for p in found])
+    if os.getloadavg()[0] > 0.5:
+        tell("others use the processors (load average %.1f): the figures will be off"
+             % os.getloadavg()[0])
+    started = time.monotonic()
+    for number in range(1, rounds + 1):
+        if number > sizes.counted_rounds:
+            names = [name for name in names if name not in measures.COUNTS]
+        for peer in random.sample(found, len(found)) if names else []:
+            tell("%3d s: round %d of %d: %s" % (time.monotonic() - started, number, rounds,
+                                                peer.name))
+            peer_measure(bench, peer, names, results)
+    return results, found, rounds
+
+
+def write(results, head):
+    """Puts the report and the chart where README and manual find them."""
+    drawing = chart.chart(results)
+    intro = ["![The main figures as a chart](benchmark.svg)", ""] if drawing else []
+    folder = os.path.join(HERE, "..", "doc")
+    with open(os.path.join(folder, "benchmark.md"), "w", encoding="utf-8") as f:
+        f.write("\n".join(head[:2] + intro + head[2:] + report.figures(results)
+                          + [report.METHOD, ""]))
+    if drawing:
+        with open(os.path.join(folder, "benchmark.svg"), "w", encoding="utf-8") as f:
+            f.write(drawing)
+
+
+def main():
+    options = options_read()
+    places.enter()
     started = time.monotonic()
     with places.Place() as place:
-        bench = measures.Bench(place, load_build(place.dir), sizes)
-        found = peers_chosen(options, *peers.copied(place, options.host, options.plugins))
-        results = report.Results([p.name for p in found], names)
-        for number in range(1, rounds + 1):
-            for peer in random.sample(found, len(found)):
-                tell("round %d of %d: %s (%d s)" % (number, rounds, peer.name,
-                                                    time.monotonic() - started))
-                peer_measure(bench, peer, names, results)
-        text = report.table(results, found, rounds, time.monotonic() - started)
-    print(text)
+        results, found, rounds = measure(options, place)
+        minutes = (time.monotonic() - started) / 60
+        head = report.head(found, rounds, minutes, options.quick)
+        if options.write:
+            write(results, head)
+        print("\n".join(report.figures(results)))
 
 
 if __name__ == "__main__":

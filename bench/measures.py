@@ -18,13 +18,14 @@ class Sizes:
 
     def __init__(self, quick):
         self.rounds = 2 if quick else 5
-        self.bulk_s = 0.4 if quick else 1.0
+        self.bulk_s = 0.3 if quick else 1.0
         self.conns = {1: 500, 64: 2000, 512: 2000} if quick else {1: 2000, 64: 6000, 512: 6000}
-        self.msg_s = 0.5 if quick else 1.5
+        self.msg_s = 0.4 if quick else 1.5
         self.msg_rate = 10000
         self.first = 300 if quick else 1000
         self.idle = (500, 1500) if quick else (1000, 3000)
-        self.counted = (50, 150)  # connections under strace and callgrind
+        self.counted = (20, 70) if quick else (50, 150)  # connections under strace and callgrind
+        self.counted_rounds = 1 if quick else 2  # they hardly vary
 
 
 class Bench:
@@ -33,12 +34,12 @@ class Bench:
     def __init__(self, place, load, sizes):
         self.place, self.load_program, self.sizes = place, load, sizes
 
-    def load_start(self, peer, run, **options):
-        """Starts the load generator; an option_name is its --option-name."""
-        port = places.PROXY_PORT if peer.words else places.SERVER_PORT
-        through = "%s:%d" % (places.PROXY if peer.words else places.SERVER, port)
-        words = [self.load_program, run, "--server", "%s:%d" % (places.SERVER, places.SERVER_PORT),
-                 "--server-ns", "/run/netns/server", "--through", through]
+    def load_start(self, peer, run, server_port=places.SERVER_PORT, **options):
+        """Starts the load generator; an option `name` is its --name."""
+        server = "%s:%d" % (places.SERVER, server_port)
+        through = "%s:%d" % (places.PROXY, places.PROXY_PORT) if peer.words else server
+        words = [self.load_program, run, "--server", server, "--server-ns", "/run/netns/server",
+                 "--through", through]
         words += ["--socks"] if peer.socks else []
         for key, value in options.items():
             words += ["--" + key, str(value)]
@@ -48,10 +49,10 @@ class Bench:
     @staticmethod
     def load_end(running, proc):
         """Its figures. Anything wrong, and there are none."""
-        out, err = proc.communicate()
+        out, err = proc.communicate(b"\n")
         if proc.returncode != 0:
             text = err.decode(errors="replace").strip().replace("\n", "; ")
-            raise Failed("%s (%s: %s)" % (text, running.peer.name, running.said()))
+            raise Failed(text + running.said())
         return json.loads(out.splitlines()[-1])
 
     def load(self, running, run, **options):
@@ -117,37 +118,42 @@ def user_kib(pids):
     return total
 
 
-def held(bench, running, peer):
-    """Kernel memory, user memory and descriptors with the first and with the second number of
-    idle connections held; at the end every connection is used once more."""
+def held(bench, running, proc):
+    """What one more idle connection takes: kernel memory, user memory and descriptors, by the
+    growth from one number of connections to another, so that what there is at the start drops
+    out. The connections stay until proc is told to go on."""
     seen = []
-    proc = bench.load_start(peer, "idle", steps="%d,%d" % bench.sizes.idle)
-    for _ in bench.sizes.idle:
-        if not proc.stdout.readline().startswith(b"held"):
-            break
+    for number in bench.sizes.idle:
+        if seen:
+            proc.stdin.write(b"\n")
+            proc.stdin.flush()
+        if proc.stdout.readline() != b"held %d\n" % number:
+            break  # it has failed, and load_end() says how
         time.sleep(0.3)
         pids = running.pids()
         seen.append((kernel_kib(), user_kib(pids),
                      sum(len(os.listdir("/proc/%d/fd" % pid)) for pid in pids)))
-        proc.stdin.write(b"\n")
-        proc.stdin.flush()
-    bench.load_end(running, proc)
-    return seen
+    if len(seen) < 2:
+        bench.load_end(running, proc)
+    first, second = bench.sizes.idle
+    return [(b - a) / (second - first) for a, b in zip(*seen)]
 
 
 def idle(bench, running):
-    """By the difference of two numbers of connections: what there is at the start drops out. Of
-    the kernel's memory the client's and the server's sockets, held without a proxy, are taken
-    off."""
-    first, second = bench.sizes.idle
-
-    def growth(seen):
-        return [(b - a) / (second - first) for a, b in zip(*seen)]
-
-    own = growth(held(bench, running, Peer("direct")))
+    """The client's and the server's sockets are held without the proxy first, and taken off the
+    kernel's memory. At the end every connection is used once more."""
     if not running.proc:
         return {}
-    kernel, user, descriptors = growth(held(bench, running, running.peer))
+    steps = "%d,%d" % bench.sizes.idle
+    direct = bench.load_start(Peer("direct"), "idle", places.SERVER_PORT + 1, steps=steps)
+    try:
+        own = held(bench, running, direct)
+        proc = bench.load_start(running.peer, "idle", steps=steps)
+        kernel, user, descriptors = held(bench, running, proc)
+        bench.load_end(running, proc)
+    finally:
+        direct.kill()
+        direct.wait()
     return {"user": user, "kernel": kernel - own[0], "fds": descriptors}
 
 
@@ -207,6 +213,7 @@ MEASURES.update(("conn-%d" % n, connections(n)) for n in (1, 64, 512))
 MEASURES.update(("msg-%d%s" % (n, "-flat" if flat else ""), messages(n, flat))
                 for n in (100, 1000) for flat in (False, True))
 MEASURES.update({"ttfb": first_byte, "calls": calls, "instructions": instructions})
+COUNTS = ("calls", "instructions")
 
 
 def chosen(words):

@@ -7,6 +7,7 @@ and {target-port} for where a forwarder leads, {address} and {device} for the wa
 {dir} for its configuration and a folder it may write to.
 """
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -92,12 +93,11 @@ class Peer:
         return ""
 
 
-def known(host, plugins, also):
-    """All peers, in the order of the table. `also`: more of them, as NAME=COMMAND."""
-    dispatch = [host, "-q", "-c", "{config}"]
-    peers = [
+def known(host, plugins):
+    """All peers, in the order of the table."""
+    return [
         Peer("direct"),
-        Peer("dispatch-host", dispatch, DISPATCH_YAML, [host, "--version"],
+        Peer("dispatch-host", [host, "-q", "-c", "{config}"], DISPATCH_YAML, [host, "--version"],
              env={"DISPATCH_PLUGIN_PATH": plugins}),
         Peer("microsocks", ["microsocks", "-i", "{listen}", "-p", "{port}"],
              version=["dpkg-query", "-Wf${Version}", "microsocks"], quiet=True),
@@ -108,12 +108,14 @@ def known(host, plugins, also):
         Peer("haproxy", ["haproxy", "-q", "-db", "-f", "{config}"], HAPROXY_CFG,
              ["haproxy", "-v"], socks=False),
     ]
-    for text in also:
-        name, equals, command = text.partition("=")
-        if not equals or not command:
-            raise Failed("--also wants NAME=COMMAND, not %s" % text)
-        peers.append(Peer(name, shlex.split(command), DISPATCH_YAML))
-    return peers
+
+
+def also(text):
+    """One more SOCKS5 server, given as NAME=COMMAND."""
+    name, equals, command = text.partition("=")
+    if not name or not equals or not command:
+        raise Failed("--also wants NAME=COMMAND, not %s" % text)
+    return Peer(name, shlex.split(command), DISPATCH_YAML)
 
 
 def copied(place, host, plugins):
@@ -172,16 +174,17 @@ class Running:
             if self.proc.poll() is not None or time.monotonic() > end:
                 text = self.said()
                 self.stop()
-                raise Failed("%s does not start: %s" % (self.peer.name, text))
+                raise Failed("%s does not start%s" % (self.peer.name, text))
             time.sleep(0.02)
         self.settle()
 
     def said(self):
-        """The last line of its log."""
+        """The last line of its log, as an addition to a message."""
         if self.peer.quiet or not self.proc:
-            return "no log"
+            return ""
         with open(self.log, encoding="utf-8", errors="replace") as f:
-            return f.read().strip().rpartition("\n")[2]
+            line = f.read().strip().rpartition("\n")[2]
+        return "; %s said: %s" % (self.peer.name, line) if line else ""
 
     def pids(self):
         return [pid for pid, _ in places.processes(self.proc.pid)] if self.proc else []
@@ -209,18 +212,20 @@ class Running:
         """Ends it, gently first, so that a tool it runs under can write its report."""
         if not self.proc:
             return
-        for sig, wait_s in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-            for pid in self.pids():
-                try:
+        for sig in (signal.SIGTERM, signal.SIGKILL):
+            for pid in self._alive():
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, sig)
-                except ProcessLookupError:
-                    pass
-            end = time.monotonic() + wait_s
-            while time.monotonic() < end:
-                self.proc.poll()
-                if not self.pids():
-                    return
+            end = time.monotonic() + 10
+            while self._alive() and time.monotonic() < end:
                 time.sleep(0.01)
+        self.proc.wait()
+        with contextlib.suppress(ChildProcessError):  # orphans became children of this process
+            while os.waitpid(-self.proc.pid, os.WNOHANG) != (0, 0):
+                pass
+
+    def _alive(self):
+        return [pid for pid, fields in places.processes(self.proc.pid) if fields[0] != "Z"]
 
     def __enter__(self):
         return self

@@ -53,16 +53,26 @@ def enter():
     if not tool("ip") or subprocess.run([*words, "true"], check=False).returncode != 0:
         sys.exit("bench: no namespaces here: unshare and ip are needed, and root or user "
                  "namespaces")
-    os.environ[INSIDE] = str(os.geteuid())
+    os.environ[INSIDE] = "yes"
     os.execv(words[0], words + [sys.executable, "-B", *sys.argv])
 
 
+NOBODY = 65534
+
+
+def _nobody_exists():
+    """Root of a user namespace may be nobody else."""
+    with open("/proc/self/uid_map", encoding="ascii") as f:
+        ranges = [[int(n) for n in line.split()] for line in f]
+    return any(first <= NOBODY < first + count for first, _, count in ranges)
+
+
 def unprivileged():
-    """Words before a peer's own: real root makes it nobody; root of a user namespace can be
-    nobody else, and drops its capabilities. So no peer is spared the limits of a user."""
-    words = [tool("setpriv"), "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
-    real_root = os.environ[INSIDE] == "0"
-    return words + (["--reuid=nobody", "--regid=nogroup", "--clear-groups"] if real_root else [])
+    """Words before a peer's own, so that none is spared the limits of an ordinary user."""
+    if _nobody_exists():
+        return [tool("setpriv"), "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups",
+                "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
+    return [tool("unshare"), "--user", "--map-user=%d" % NOBODY, "--map-group=%d" % NOBODY]
 
 
 def cores():

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * bulk.c: streams that carry as much as goes through.
  *
- * All streams are opened first, then all start at once. When the time is over nothing more is
+ * All streams are opened through to the server first, then all start at once. When the time is over nothing more is
  * sent; a stream has ended well when all that was sent has come. Then the client closes. So no
  * proxy has to pass on a half-closed stream, which not all of them can.
  */
@@ -18,7 +18,7 @@
 static struct {
     const struct plan *plan;
     struct end *clients;
-    uint32_t opened, complete;
+    uint32_t accepted, complete;
     bool down, up;
     bool over; /* nothing more is sent */
     int64_t start_ns, end_ns;
@@ -100,8 +100,6 @@ static void bulk_over(void)
     for (uint32_t i = 0; i < bulk.plan->streams; i++) {
         struct end *client = &bulk.clients[i];
         end_watch(client, EPOLLIN);
-        if (!client->twin)
-            fatal("stream %" PRIu32 " has not begun", client->id);
         end_watch(client->twin, EPOLLIN);
         client_settle(client);
     }
@@ -115,22 +113,28 @@ static void end_start(struct end *end)
     end_watch(end, sends(end) ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
+static void bulk_start(void)
+{
+    bulk.start_ns = now_ns();
+    loop_at(bulk.start_ns + (int64_t)(bulk.plan->seconds * 1e9), bulk_over);
+    for (uint32_t i = 0; i < bulk.plan->streams; i++) {
+        end_start(&bulk.clients[i]);
+        end_start(bulk.clients[i].twin);
+    }
+}
+
 static void on_accepted(struct end *server)
 {
-    end_start(server);
+    server->ready = on_event;
+    if (++bulk.accepted == bulk.plan->streams)
+        bulk_start();
 }
 
 static void on_opened(struct end *client)
 {
-    end_watch(client, 0);
-    if (++bulk.opened < bulk.plan->streams)
-        return;
-    bulk.start_ns = now_ns();
-    loop_at(bulk.start_ns + (int64_t)(bulk.plan->seconds * 1e9), bulk_over);
-    for (uint32_t i = 0; i < bulk.plan->streams; i++) {
-        message_put(&bulk.clients[i]);
-        end_start(&bulk.clients[i]);
-    }
+    client->ready = on_event;
+    end_watch(client, EPOLLIN);
+    message_put(client);
 }
 
 static void waiting(void)
@@ -143,8 +147,8 @@ static void waiting(void)
                     " of %" PRIu64 "\n",
                     client->id, client->got, client->twin->sent, client->twin->got, client->sent);
     }
-    fprintf(stderr, "opened %" PRIu32 ", complete %" PRIu32 ", server ends open %" PRIu32 "\n",
-            bulk.opened, bulk.complete, servers_open());
+    fprintf(stderr, "accepted %" PRIu32 ", complete %" PRIu32 ", server ends open %" PRIu32 "\n",
+            bulk.accepted, bulk.complete, servers_open());
 }
 
 void bulk_run(const struct plan *plan)

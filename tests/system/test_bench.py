@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""The benchmark: its load generator finds whatever a proxy does wrong, and its driver runs."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+from lib import tap, world
+from lib.host import SRCDIR, program
+from lib.tap import case, equal, matches, shared, table
+
+sys.path.insert(0, os.path.join(SRCDIR, "bench"))
+import build  # pylint: disable=wrong-import-position
+import measures  # pylint: disable=wrong-import-position
+
+HERE = "127.0.0.1"
+RUN = os.path.join(SRCDIR, "bench", "run")
+
+
+@shared
+def generator(t):
+    """Built as the tests are: no warning is let through, and with their sanitizers."""
+    sanitizers = os.environ.get("DISPATCH_SANITIZERS", "no")
+    more = [] if sanitizers == "no" else ["-fsanitize=" + sanitizers]
+    return build.load(t.dir, "-Werror", *more)
+
+
+def load(t, run, server_port, through_port, *words):
+    """A short run of the generator; returns its status and all it said."""
+    done = subprocess.run(
+        [generator(t), *run.split(), "--server", "%s:%d" % (HERE, server_port), "--through",
+         "%s:%d" % (HERE, through_port), "--patience", "0.5", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, check=False)
+    return done.returncode, done.stdout.decode()
+
+
+def pump(source, sink, change):
+    """Passes bytes on until the end; change(bytes, their place in the stream) may alter them."""
+    place = 0
+    while True:
+        data = source.recv(65536)
+        if not data:
+            break
+        sink.sendall(change(data, place))
+        place += len(data)
+    sink.shutdown(socket.SHUT_WR)
+
+
+def unchanged(data, _place):
+    return data
+
+
+def relay(t, server_port, change):
+    """A forwarder that changes what the server sends; returns its port."""
+
+    def handler(conn, _name, _peer):
+        with socket.create_connection((HERE, server_port)) as server:
+            up = threading.Thread(target=quietly(pump), args=(conn, server, unchanged))
+            up.start()
+            quietly(pump)(server, conn, change)
+            conn.close()
+            up.join()
+
+    def quietly(func):
+        def call(*args):
+            try:
+                func(*args)
+            except OSError:
+                pass  # the generator has seen enough
+        return call
+
+    return world.Service(t, handler, [("relay", None, HERE)]).port
+
+
+def at(place, func):
+    """A change of the one byte at this place."""
+
+    def change(data, start):
+        i = place - start
+        if not 0 <= i < len(data):
+            return data
+        return data[:i] + func(data[i:i + 1]) + data[i + 1:]
+
+    return change
+
+
+def flipped(byte):
+    return bytes([byte[0] ^ 1])
+
+
+def lost(_byte):
+    return b""
+
+
+def doubled(byte):
+    return byte + byte
+
+
+BULK = "bulk --streams 3 --way both --seconds 0.1"
+CONN = "conn --streams 3 --count 20"
+MSG = "msg --streams 3 --seconds 0.1"
+
+
+@table("no fault is found where there is none", [(run.split()[0], run) for run in (BULK, CONN, MSG)])
+def right(t, run):
+    port = world.free_port()
+    status, text = load(t, run, port, relay(t, port, unchanged))
+    equal(status, 0, text)
+    matches(r'^\{"(bytes|count)": [1-9]\d*, ', text, "figures")
+
+
+@table("the load generator finds", [
+    ("a wrong byte of bulk", BULK, at(70001, flipped), r"wrong byte at 70001 from the server"),
+    ("a lost byte of bulk", BULK, at(70001, lost), r"wrong byte at 7000\d from the server"),
+    ("a doubled byte of bulk", BULK, at(70001, doubled), r"wrong byte at 7000\d from the server"),
+    ("a wrong byte of an answer", CONN, at(63, flipped), r"the client got a wrong message 0"),
+    ("a lost byte of an answer", CONN, at(63, lost), r"nothing has moved for 0\.5 s"),
+    ("a wrong byte of a later message", MSG, at(640, flipped), r"got a wrong message 10"),
+    ("a lost byte of a later message", MSG, at(640, lost), r"nothing has moved for 0\.5 s"),
+    ("a doubled byte of a later message", MSG, at(640, doubled), r"got a wrong message 10"),
+])
+def wrong(t, run, change, pattern):
+    port = world.free_port()
+    status, text = load(t, run, port, relay(t, port, change))
+    equal(status, 1, text)
+    matches(pattern, text, "the fault")
+
+
+@case("the load generator finds bytes that come by another stream")
+def crossed(t):
+    port = world.free_port()
+    both = threading.Barrier(2)
+    servers = []
+
+    def handler(conn, _name, _peer):
+        conn.settimeout(5)
+        with socket.create_connection((HERE, port)) as server:
+            server.settimeout(5)
+            mine = len(servers)
+            servers.append(server)
+            server.sendall(conn.recv(64))
+            both.wait(5)
+            conn.sendall(servers[1 - mine].recv(64))
+            both.wait(5)
+
+    through = world.Service(t, handler, [("relay", None, HERE)]).port
+    status, text = load(t, "msg --streams 2", port, through)
+    equal(status, 1, text)
+    matches(r"the client got (a wrong message 0|what nobody has sent)", text, "the fault")
+
+
+@case("the load generator finds the tail that is missing when all has been sent")
+def tail(t):
+    port = world.free_port()
+    held = {}
+
+    def change(data, _place):
+        """Keeps the last byte of all that has come so far back."""
+        data = held.pop("byte", b"") + data
+        held["byte"] = data[-1:]
+        return data[:-1]
+
+    status, text = load(t, "bulk --seconds 0.1", port, relay(t, port, change))
+    equal(status, 1, text)
+    down, sent = matches(r"down (\d+) of (\d+) bytes", text, "what is missing").groups()
+    equal(int(sent) - int(down), 1, text)
+
+
+@case("the load generator finds a refused connection")
+def refused(t):
+    status, text = load(t, CONN, world.free_port(), world.free_port())
+    equal(status, 1, text)
+    matches(r"stream \d: connect: Connection refused", text, "the fault")
+
+
+@case("the load generator finds a refusal by SOCKS, and a proxy that closes")
+def refused_by_socks(t):
+    for answers, pattern in (([b"\5\0", b"\5\5\0\1" + bytes(6)], r"SOCKS answer 5 5"),
+                             ([b"\5\xff"], r"SOCKS method 5 255"),
+                             ([b"\5\0", b"\5\0\0\1"], r"end was closed")):
+        def handler(conn, _name, _peer, answers=answers):
+            for answer in answers:
+                conn.recv(64)
+                conn.sendall(answer)
+
+        through = world.Service(t, handler, [("proxy", None, HERE)]).port
+        status, text = load(t, CONN, world.free_port(), through, "--socks")
+        equal(status, 1, text)
+        matches(pattern, text, "the fault")
+
+
+@case("bench/run --help names every measure")
+def helps(t):
+    del t
+    done = subprocess.run([RUN, "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=False)
+    text = done.stdout.decode()
+    equal(done.returncode, 0, text)
+    for name in measures.MEASURES:
+        matches(r"\b%s\b" % name, text, "a measure")
+
+
+@case("bench/run measures dispatch-host", needs=("setpriv", "ip"))
+def runs(t):
+    del t
+    if len(os.sched_getaffinity(0)) < 2:
+        raise tap.Skip("two processors are needed")
+    words = [RUN, "--host", program(), "--quick", "--rounds", "1", "--only",
+             "direct,dispatch-host", "--measure", "ttfb,gb-8-down"]
+    plugins = os.environ.get("DISPATCH_PLUGIN_PATH")
+    words += ["--plugins", plugins] if plugins else []
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    text = done.stdout.decode()
+    equal(done.returncode, 0, done.stderr.decode())
+    matches(r"^\| 8 streams down +\| +[\d.]+ \|$", text, "CPU of the proxy, none of direct")
+    matches(r"^\| median +\| +[\d,.]+ \| +[\d,.]+ \|$", text, "time to first byte of both")
+
+
+if __name__ == "__main__":
+    tap.main()
