@@ -28,8 +28,8 @@ def options_read():
                "{device} for the way out, {config} for a dispatch-host configuration:\n"
                "  --also 'old=env DISPATCH_PLUGIN_PATH=DIR PATH/dispatch-host -q -c {config}'"
                % names)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, less of each: about "
-                        "3 minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, less of each: at most "
+                        "3 minutes instead of about 15")
     parser.add_argument("--only", metavar="PEER[,PEER]...", help="these peers only")
     parser.add_argument("--measure", metavar="NAME[,NAME]...", help="these measures only")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each peer is measured")
@@ -42,6 +42,8 @@ def options_read():
     parser.add_argument("--write", action="store_true", help="write doc/benchmark.md and "
                         "doc/benchmark.svg")
     options = parser.parse_args()
+    if options.write and (options.only or options.measure):
+        parser.error("--write wants all peers and all measures")
     options.host = os.path.realpath(options.host or "")
     if not os.path.isfile(options.host):
         parser.error("--host: there is no %s" % options.host)
@@ -73,14 +75,21 @@ def tell(text):
 
 def peer_measure(bench, peer, names, results):
     """One start of a peer, and all measures of it."""
-    with peers.Running(bench.place, peer) as running:
-        for name in names:
-            try:
-                results.add(peer.name, name, measures.MEASURES[name](bench, running))
-            except Failed as error:
-                tell("%s: %s: %s" % (peer.name, name, error))
-                results.fail(peer.name, name, str(error))
-                running.restart()
+    left = list(names)
+    try:
+        with peers.Running(bench.place, peer) as running:
+            while left:
+                try:
+                    results.add(peer.name, left[0], measures.MEASURES[left[0]](bench, running))
+                except Failed as error:
+                    tell("%s: %s: %s" % (peer.name, left[0], error))
+                    results.fail(peer.name, left[0], str(error))
+                    running.restart()
+                left.pop(0)
+    except Failed as error:  # it does not start
+        tell("%s: %s" % (peer.name, error))
+        for name in left:
+            results.fail(peer.name, name, str(error))
 
 
 def measure(options, place):
@@ -136,3 +145,5 @@ if __name__ == "__main__":
         main()
     except Failed as error:
         sys.exit("bench: %s" % error)
+    except KeyboardInterrupt:
+        sys.exit("bench: interrupted")

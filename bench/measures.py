@@ -18,9 +18,9 @@ class Sizes:
 
     def __init__(self, quick):
         self.rounds = 2 if quick else 5
-        self.bulk_s = 0.3 if quick else 1.0
-        self.conns = {1: 500, 64: 2000, 512: 2000} if quick else {1: 2000, 64: 6000, 512: 6000}
-        self.msg_s = 0.4 if quick else 1.5
+        self.bulk_s = 0.3 if quick else 1.5
+        self.conns = {1: 500, 64: 2000, 512: 2000} if quick else {1: 3000, 64: 10000, 512: 10000}
+        self.msg_s = 0.4 if quick else 2.0
         self.msg_rate = 10000
         self.first = 300 if quick else 1000
         self.idle = (500, 1500) if quick else (1000, 3000)
@@ -64,8 +64,12 @@ class Bench:
         return figures
 
 
-def per(used, count, scale=1e6):
-    return None if used is None else used / count * scale
+def costs(seen, count, scale=1e6):
+    """Processor time of the peer for one of `count`; without a peer that of the load generator,
+    which sends, receives and compares."""
+    if seen["used"] is None:
+        return {"load": seen["cpu"] / count * scale}
+    return {"cpu": seen["used"] / count * scale}
 
 
 # ---- processor time and speed ----
@@ -73,15 +77,15 @@ def per(used, count, scale=1e6):
 def bulk(streams, way):
     def measure(bench, running):
         seen = bench.load(running, "bulk", streams=streams, way=way, seconds=bench.sizes.bulk_s)
-        return {"cpu": per(seen["used"], seen["bytes"], 1e9),
-                "speed": seen["bytes"] * 8e-9 / seen["seconds"]}
+        return {"speed": seen["bytes"] * 8e-9 / seen["seconds"],
+                **costs(seen, seen["bytes"], 1e9)}
     return measure
 
 
 def connections(at_once):
     def measure(bench, running):
         seen = bench.load(running, "conn", streams=at_once, count=bench.sizes.conns[at_once])
-        return {"cpu": per(seen["used"], seen["count"]), "speed": seen["count"] / seen["seconds"]}
+        return {"speed": seen["count"] / seen["seconds"], **costs(seen, seen["count"])}
     return measure
 
 
@@ -89,7 +93,7 @@ def messages(streams, flat):
     def measure(bench, running):
         seen = bench.load(running, "msg", streams=streams, seconds=bench.sizes.msg_s,
                           rate=0 if flat else bench.sizes.msg_rate)
-        return {"cpu": per(seen["used"], seen["count"]), "speed": seen["count"] / seen["seconds"],
+        return {"speed": seen["count"] / seen["seconds"], **costs(seen, seen["count"]),
                 "p50": seen["p50_us"], "p99": seen["p99_us"], "p999": seen["p999_us"]}
     return measure
 

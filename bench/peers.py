@@ -163,9 +163,9 @@ class Running:
 
     def _listens(self):
         """Looks at the kernel's table: a connection as a probe would itself be served."""
-        table = self.place.run_in("proxy", "cat", "/proc/net/tcp")
+        table = self.place.run_in("proxy", "cat", "/proc/net/tcp", "/proc/net/tcp6")
         port = ":%04X" % places.PROXY_PORT
-        rows = [line.split() for line in table.splitlines()[1:]]
+        rows = [line.split() for line in table.splitlines()]
         return any(row[1].endswith(port) and row[3] == "0A" for row in rows)
 
     def _wait(self):

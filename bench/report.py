@@ -50,12 +50,16 @@ COSTS = [
     Group("Counts per connection", "One at a time, under strace and callgrind.",
           [("system calls", "calls", "count"), ("user instructions", "instructions", "count")]),
 ]
-# How fast it went: more is better, and a figure like that of `direct` is the load's limit.
+# How fast it went: more is better.
 SPEEDS = [
     Group("Gbit/s", "", _ways("speed")),
     Group("Connections per second", "", _at_once("speed")),
     Group("Exchanges per second", "",
           [(title, measure, "speed") for title, measure in MESSAGES if "flat" in measure]),
+    Group("The load generator itself", "Its processor time without a proxy: client and server.",
+          [("a gigabyte by 8 streams, s", "gb-8-down", "load"),
+           ("a connection, 64 at once, µs", "conn-64", "load"),
+           ("an exchange, 100 connections, flat out, µs", "msg-100-flat", "load")]),
 ]
 
 
@@ -106,7 +110,8 @@ otherwise have the defaults they are packaged with; microsocks cannot log less, 
   connection, or 5 s in which nothing moves, the measure has failed and says so instead of a figure.
 - **CPU** is user and system time of all processes of the peer, children that have ended included,
   from the kernel's clocks for processes. What is sent into a veth pair is received by the kernel
-  on the account of the sender: the figures hold that half of each transfer, for all peers alike.
+  on the account of the sender: the figures hold that half of each transfer, for all peers alike,
+  but for what the kernel leaves to a thread of its own.
 - **A gigabyte** is 10^9 bytes, those of both directions counted.
 - **Time.** Exchanges at a fixed rate are due at fixed times, and each counts from when it was due,
   also if the one before was late.
@@ -114,8 +119,8 @@ otherwise have the defaults they are packaged with; microsocks cannot log less, 
   growth of all processes' proportional set size, of kernel memory that of slabs, kernel stacks and
   page tables, less what the client's and the server's sockets take without a proxy. Afterwards
   every connection is used once more.
-- **Counts** come from strace and callgrind: the difference between 50 and 150 connections, divided
-  by 100, so that the start drops out.
+- **Counts** come from strace and callgrind, by the growth from one number of connections to
+  another, so that the start drops out; in the first rounds only, for they hardly vary.
 
 Ratios hold on other machines too, roughly; seconds do not."""
 
@@ -189,8 +194,8 @@ def _group(results, group, peers, cell, text):
         return []
     lines = ["### " + group.title, ""]
     lines += [text, ""] if text else []
-    return lines + _table([""] + peers,
-                          [[row[0]] + [cell(results, p, row) for p in peers] for row in rows]) + [""]
+    cells = [[row[0]] + [cell(results, p, row) for p in peers] for row in rows]
+    return lines + _table([""] + peers, cells) + [""]
 
 
 def _section(title, text, groups):
@@ -200,13 +205,17 @@ def _section(title, text, groups):
 
 def figures(results):
     """All that was measured, as lines of Markdown."""
+
+    def values(groups):
+        return [_group(results, group, results.peers, _cell, group.text) for group in groups]
+
     others = [p for p in results.peers if p not in (OURS, "direct")]
-    lines = _section("Costs", "", [_group(results, group, results.peers, _cell, group.text)
-                                   for group in COSTS])
-    lines += _section("Speed", "", [_group(results, group, results.peers, _cell, group.text)
-                                    for group in SPEEDS])
+    ratios = [_group(results, group, others, _ratio_cell, "") for group in COSTS]
+    lines = _section("Costs", "Less is better.", values(COSTS))
+    lines += _section("Speed", "More is better. Where `direct` is no faster, the load generator is "
+                      "at its limit, not the proxy.", values(SPEEDS))
     lines += _section("Ratios", "The median of %s divided by that of the other; less is better."
-                      % OURS, [_group(results, group, others, _ratio_cell, "") for group in COSTS])
+                      % OURS, ratios)
     if results.failures:
         lines += ["## Failures", ""]
         lines += ["- %s, %s: %s" % (*key, why) for key, why in results.failures.items()] + [""]

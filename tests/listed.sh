@@ -6,7 +6,9 @@ set -u
 cd "${SRCDIR:?}" || exit 99
 
 # The names in all fragments, one a line, %D% written out.
-names=$(find bench core plugins host tests examples doc -name Makefile.inc | while read -r fragment; do
+folders='bench core plugins host tests examples doc'
+# shellcheck disable=SC2086 # a list of words
+names=$(find $folders -name Makefile.inc | while read -r fragment; do
     sed "s|%D%|$(dirname "$fragment")|g" "$fragment" | tr -s '\\ \t=' '\n'
 done)
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * bulk.c: streams that carry as much as goes through.
  *
- * All streams are opened through to the server first, then all start at once. When the time is over nothing more is
- * sent; a stream has ended well when all that was sent has come. Then the client closes. So no
- * proxy has to pass on a half-closed stream, which not all of them can.
+ * All streams are opened through to the server first, then all start at once. When the time is over
+ * nothing more is sent; a stream has ended well when all that was sent has come. Then the client
+ * closes. So no proxy has to pass on a half-closed stream, which not all of them can.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -19,13 +19,10 @@ static void client_next(struct end *client);
 static void on_answer(struct end *client, uint32_t events)
 {
     (void)events;
-    if (client->in_len == 0)
-        client->busy = true; /* the first byte is here */
+    bool first = client->in_len == 0;
     bool whole = message_take(client);
-    if (client->busy && (whole || client->in_len > 0)) {
+    if (first && (whole || client->in_len > 0))
         samples_add(now_ns() - client->since_ns);
-        client->busy = false;
-    }
     if (!whole)
         return;
     stream_close(client);

@@ -66,6 +66,16 @@ static void waiting(void)
             idle.wanted, idle.woken);
 }
 
+static void line_await(void)
+{
+    int c;
+    do {
+        c = getchar();
+        if (c == EOF)
+            fatal("nobody says how to go on");
+    } while (c != '\n');
+}
+
 /* Opens up to `wanted` streams, says so, and waits for a line. */
 static void step(uint32_t wanted)
 {
@@ -75,9 +85,7 @@ static void step(uint32_t wanted)
     loop_run();
     printf("held %" PRIu32 "\n", idle.opened);
     fflush(stdout);
-    for (int c = getchar(); c != '\n';)
-        if ((c = getchar()) == EOF)
-            fatal("nobody says how to go on");
+    line_await();
 }
 
 /* The last number of a list as 1000,3000, which must grow. */

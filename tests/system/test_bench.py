@@ -103,7 +103,8 @@ CONN = "conn --streams 3 --count 20"
 MSG = "msg --streams 3 --seconds 0.1"
 
 
-@table("no fault is found where there is none", [(run.split()[0], run) for run in (BULK, CONN, MSG)])
+@table("no fault is found where there is none",
+       [(run.split()[0], run) for run in (BULK, CONN, MSG)])
 def right(t, run):
     port = world.free_port()
     status, text = load(t, run, port, relay(t, port, unchanged))
