@@ -156,10 +156,13 @@ static bool client_counted(const struct worker *w, const struct conf_listener *c
 
 /* ---- accepting ---- */
 
-static void accept_watch(struct worker *w, short events)
+/* Returns 0, or -1: out of memory, or of what the user may watch. */
+static int accept_watch(struct worker *w, short events)
 {
+    int failed = 0;
     for (size_t i = 0; i < w->n_acceptors; i++)
-        io_watch(w->io, &w->acceptor[i].io, events ? events | IO_SHARED : 0);
+        failed |= io_watch(w->io, &w->acceptor[i].io, events);
+    return failed;
 }
 
 /* Goes on when a session of this worker ends, or after a while. A shortage that lasts is told of
@@ -176,7 +179,8 @@ static void accept_resume(struct worker *w)
 {
     w->paused = false;
     io_timer(w->io, &w->pause, 0);
-    accept_watch(w, POLLIN);
+    if (accept_watch(w, POLLIN | IO_SHARED) < 0)
+        accept_pause(w);
 }
 
 static void pause_over(struct io_timer *t)
@@ -296,7 +300,7 @@ void worker_serve(struct worker *w, const struct service *service)
         a->io.fd = service->fd[i];
         a->io.ready = accept_ready;
     }
-    accept_watch(w, POLLIN);
+    accept_resume(w);
 }
 
 /* ---- life ---- */

@@ -135,10 +135,19 @@ def churn(t):
 @case("too few descriptors for the workers, or for a single session: an error that says so",
       needs=["prlimit"])
 def too_few(t):
-    for number, workers in ((60, 64), (11, 1)):
+    p = place(t)
+    said = ""
+    for number, workers in [(60, 64)] + [(n, 1) for n in range(7, 14)]:
         host = few(t, config(ONE, more="workers: %d" % workers), number, wait=False)
+        wait_for("it is ready or gone", lambda: "listening on" in host.log() or not host.alive())
+        if host.alive():
+            equal(client.until_served(host.addr, TARGET, p.told.port), "a", "link")
+            continue
         equal(host.wait(), 1, "exit status")
-        matches(r"(ulimit -n, LimitNOFILE=)", host.log(), "the cure")
+        matches(r"raise the limit of open files \(ulimit -n, LimitNOFILE=\)", host.log(), "the cure")
+        said += host.log()
+    check("cannot start 64 workers: Too many open files" in said, "too few for workers", said)
+    check("files leave no room for connections" in said, "too few for a session", said)
 
 
 # ---- clients ----
