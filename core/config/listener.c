@@ -151,13 +151,20 @@ static void check_early_reply(const struct option_scope *scope,
                      "a raw listener makes no replies");
 }
 
+/* The unspecified address is all of its family. */
+static bool addr_clash(const struct dp_addr *a, const struct dp_addr *b)
+{
+    return addr_equal(a, b) || (a->port == b->port && addr_family(a) == addr_family(b) &&
+                                (addr_is_any(a) || addr_is_any(b)));
+}
+
 static void check_taken(const struct build *b, const struct option_scope *scope,
                         const struct conf_listener *listener)
 {
     if (!listener->listen.port)
         return;
     for (const struct conf_listener *l = b->listener; l < listener; l++)
-        if (addr_equal(&l->listen, &listener->listen)) {
+        if (addr_clash(&l->listen, &listener->listen)) {
             option_error(scope, tree_find(scope->map, "listen"), "listen",
                          "listener \"%s\" has this address already", l->name);
             return;

@@ -5,6 +5,7 @@
 #include "route/socket.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,6 +21,11 @@ static void listen_error(const struct conf_listener *l, struct conf_errors *erro
                    "listener \"%s\": port %u is taken: another program listens on %s; stop it, or "
                    "choose another port (-lport, or `listen:` in the file)",
                    l->name, l->listen.port, text);
+    else if (err == EBUSY)
+        conf_error(errors, l->node,
+                   "listener \"%s\": port %u is this program's own already, at another address: "
+                   "stop it and start it again for %s, or choose another port",
+                   l->name, l->listen.port, text);
     else if (err == EACCES)
         conf_error(errors, l->node,
                    "listener \"%s\": %s: ports below 1024 need privilege; choose a higher one "
@@ -30,20 +36,108 @@ static void listen_error(const struct conf_listener *l, struct conf_errors *erro
                    strerror(err));
 }
 
-int listen_open(const struct conf_listener *l, struct conf_errors *errors)
+static void option_set(int fd, int level, int option, int value)
 {
-    int one = 1;
+    int done = setsockopt(fd, level, option, &value, sizeof value);
+    (void)done; /* what needs it fails next */
+}
+
+/* -1: see errno. */
+static int listen_on(const struct conf_listener *l, bool shared)
+{
     const struct dp_addr *a = &l->listen;
     int fd = socket(addr_family(a), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
-        bind(fd, (const struct sockaddr *)&a->sa, a->salen) == 0) {
+    if (fd < 0)
+        return -1;
+    option_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    option_set(fd, SOL_SOCKET, SO_REUSEPORT, shared);
+    if (bind(fd, (const struct sockaddr *)&a->sa, a->salen) == 0) {
         socket_no_delay(fd); /* connections inherit these: it costs them nothing */
         socket_keepalive(fd);
         if (listen(fd, BACKLOG) == 0)
             return fd;
     }
-    listen_error(l, errors, errno);
-    if (fd >= 0)
-        close(fd);
+    int err = errno;
+    close(fd);
+    errno = err;
     return -1;
+}
+
+/* ---- a port that is our own, at another address ----
+ *
+ * Two sockets of ours may share a port for the moment in which the new one takes its place. What Linux
+ * notes of that about the port outlives the moment, and would let in any program of this user that
+ * asks to share; it is forgotten when somebody binds who does not share. */
+
+/* Binds for a moment where no IPv4 listener is in the way. Without it the port would stay open to
+ * others: then nothing is shared at all. */
+static bool port_unshare(uint16_t port)
+{
+    struct sockaddr_in6 sa = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    sa.sin6_addr = in6addr_loopback;
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    bool bound = bind(fd, (const struct sockaddr *)&sa, sizeof sa) == 0;
+    close(fd);
+    return bound;
+}
+
+static size_t ports_share(const int *own, size_t n_own, uint16_t port, bool shared)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_own; i++) {
+        struct sockaddr_storage sa;
+        struct dp_addr addr;
+        socklen_t len = sizeof sa;
+        if (getsockname(own[i], (struct sockaddr *)&sa, &len) < 0)
+            continue;
+        addr_from_sockaddr(&addr, (const struct sockaddr *)&sa, len);
+        if (addr.port != port)
+            continue;
+        option_set(own[i], SOL_SOCKET, SO_REUSEPORT, shared);
+        n++;
+    }
+    return n;
+}
+
+/* EBUSY: it is one of our own that is in the way, and it cannot be helped. */
+static int listen_beside(const struct conf_listener *l, const int *own, size_t n_own)
+{
+    uint16_t port = l->listen.port;
+    if (ports_share(own, n_own, port, false) == 0) {
+        errno = EADDRINUSE;
+        return -1;
+    }
+    if (addr_family(&l->listen) != AF_INET || !port_unshare(port)) {
+        errno = EBUSY;
+        return -1;
+    }
+    ports_share(own, n_own, port, true);
+    int fd = listen_on(l, true), err = errno;
+    ports_share(own, n_own, port, false);
+    if (fd >= 0)
+        option_set(fd, SOL_SOCKET, SO_REUSEPORT, 0);
+    port_unshare(port);
+    errno = err;
+    return fd;
+}
+
+int listen_open(const struct conf_listener *l, const int *own, size_t n_own,
+                struct conf_errors *errors)
+{
+    int fd = listen_on(l, false);
+    if (fd < 0 && errno == EADDRINUSE)
+        fd = listen_beside(l, own, n_own);
+    if (fd < 0)
+        listen_error(l, errors, errno);
+    return fd;
+}
+
+/* New connections are looked for by device, too, and this one does not exist; a connection under way
+ * knows its listener already. */
+void listen_give_up(int fd)
+{
+    option_set(fd, SOL_SOCKET, SO_BINDTOIFINDEX, INT_MAX);
 }

@@ -6,7 +6,12 @@
 
 #include "config/config.h"
 
-/* Opens it; -1 with the mistake in errors, which for a port in use says whose it is. */
-int listen_open(const struct conf_listener *listener, struct conf_errors *errors);
+/* Opens it; -1 with the mistake in errors, which for a port in use says whose it is. It may be one of
+ * our own, `own`, which are open still and about to be given up. */
+int listen_open(const struct conf_listener *listener, const int *own, size_t n_own,
+                struct conf_errors *errors);
+
+/* From now on it takes no new connection; those under way can still be accepted. */
+void listen_give_up(int fd);
 
 #endif

@@ -5,6 +5,7 @@
  * it; when all have answered, none can hold anything of the old, and that is let go.
  */
 #include "traffic/server.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "traffic/listen.h"
 #include "traffic/worker.h"
@@ -14,10 +15,14 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Shared numbers of links and pools. Only touched pages cost memory. */
 #define ARENA_SIZE ((size_t)64 << 20)
+
+/* A client that has begun to connect is there after this, from nearly everywhere. */
+#define LEAVE_NS (100 * NS_PER_MS)
 
 /* Room for less than this is worth a word at the start. */
 #define FEW_SESSIONS 1000
@@ -129,37 +134,53 @@ static void service_free(struct service *service, const struct service *keep)
 }
 
 /* Room for the sockets, none of them open, and for all that wait on them. */
-static int sockets_alloc(const struct server *s, struct service *new)
+static bool sockets_alloc(const struct server *s, struct service *new)
 {
     size_t n = new->router->config->n_listeners;
-    new->fd = malloc((n + 1) * sizeof *new->fd);
-    for (size_t i = 0; new->fd &&i < n; i++)
-        new->fd[i] = -1;
     new->acceptor = calloc(n * s->n_workers + 1, sizeof *new->acceptor);
-    return new->fd &&new->acceptor ? 0 : -1;
+    new->fd = malloc((n + 1) * sizeof *new->fd);
+    if (!new->fd || !new->acceptor)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        new->fd[i] = -1;
+    return true;
 }
 
 static int listeners_open(struct service *new, const struct service *old,
                           struct conf_errors *errors)
 {
     const struct config *config = new->router->config;
+    const int *own = old ? old->fd : NULL;
+    size_t n_own = old ? old->router->config->n_listeners : 0;
     int failed = 0;
     for (size_t i = 0; i < config->n_listeners; i++) {
         new->fd[i] = listener_reuse(old, &config->listener[i], new->fd, i);
         if (new->fd[i] < 0)
-            new->fd[i] = listen_open(&config->listener[i], errors);
+            new->fd[i] = listen_open(&config->listener[i], own, n_own, errors);
         failed |= new->fd[i] < 0;
     }
     return failed ? -1 : 0;
 }
 
-static int budget_share(struct server *s, const struct service *new, struct conf_errors *errors)
+/* Sockets that go: whoever is just connecting to one is still served, by the service before. */
+static void listeners_leave(const struct service *old, const struct service *new)
 {
-    if (budget_set(&s->budget, s->n_files, s->n_open + new->router->config->n_listeners))
-        return 0;
-    conf_error(errors, NULL, "%" PRIu64 " files leave no room for connections: " RAISE_FILES,
-               s->n_files);
-    return -1;
+    const struct timespec round_trip = {.tv_nsec = LEAVE_NS};
+    bool any = false;
+    for (size_t i = 0; old && i < old->router->config->n_listeners; i++) {
+        if (service_has_fd(new, old->fd[i]))
+            continue;
+        listen_give_up(old->fd[i]);
+        any = true;
+    }
+    if (any)
+        nanosleep(&round_trip, NULL);
+}
+
+/* False: not even one session fits. */
+static bool room_share(const struct server *s, const struct service *new, struct budget *budget)
+{
+    return budget_set(budget, s->n_files, s->n_open + new->router->config->n_listeners);
 }
 
 /* Undoes a service that was never published. */
@@ -185,9 +206,12 @@ static struct service *service_new(struct server *s, struct config *config,
         free(new);
         return NULL;
     }
-    if (sockets_alloc(s, new) < 0)
+    if (!sockets_alloc(s, new))
         conf_error(errors, NULL, "out of memory");
-    else if (listeners_open(new, s->service, errors) == 0 && budget_share(s, new, errors) == 0)
+    else if (!room_share(s, new, &(struct budget){0}))
+        conf_error(errors, NULL, "%" PRIu64 " files leave no room for connections: " RAISE_FILES,
+                   s->n_files);
+    else if (listeners_open(new, s->service, errors) == 0)
         return new;
     service_discard(new, s->service);
     return NULL;
@@ -210,6 +234,8 @@ int server_apply(struct server *s, struct config *config, struct conf_errors *er
     trash_empty(&s->trash); /* what a failure has dropped */
     if (!new)
         return -1;
+    room_share(s, new, &s->budget);
+    listeners_leave(s->service, new);
     router_publish(new->router);
     workers_order(s, order_serve, new);
     router_settle(new->router);

@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: MIT
 """HUP and TERM: another policy by one edited line, plugins dropped in, bad files, nothing lost."""
 
+import errno
 import glob
 import os
+import pwd
+import re
 import signal
+import socket
 import threading
 import time
 
@@ -169,6 +173,85 @@ def listeners(t):
     check(client.link_of(("127.0.0.1", two), TARGET, p.told.port) in "ab", "served")
     live.send(b"x")
     equal(live.take(1), b"x", "a session of the listener that went")
+
+
+def shares(t, addr, port):
+    """Can another program of the host's user listen there as well, if it asks to share?"""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if tap.real_root():
+                os.setgroups([])
+                os.setuid(pwd.getpwnam("nobody").pw_uid)
+            with socket.socket() as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                s.bind((addr, port))
+                s.listen(1)
+            os._exit(1)
+        except OSError as error:
+            os._exit(0 if error.errno == errno.EADDRINUSE else 2)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    check(status in (0, 1), "the other program could try", status)
+    return status == 1
+
+
+@case("the same port at another address: nobody who connects meanwhile notices")
+def same_port(t):
+    p = place(t)
+    near = config(TWO)
+    everywhere = config(TWO, listen="0.0.0.0:PORT", listener=", open: yes")
+    host = Host(t, near)
+    over, failures, done = threading.Event(), [], []
+
+    def load():
+        while not over.is_set():
+            try:
+                done.append(client.ask(host.addr, TARGET, p.told.port))
+            except (OSError, EOFError) as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            for text, wide in ((everywhere, True), (near, False)):
+                said = host.reload(text)
+                matches(r"^info config: reloaded", said, "the reload", re.M)
+                equal(world.accepts("10.0.1.1", host.port), wide, "served at another address")
+                for addr in ("127.0.0.1", "0.0.0.0"):
+                    check(not shares(t, addr, host.port), "the port is the host's alone", addr)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    equal(failures, [], "failures")
+    check(len(done) > 50 and set(done) == {0}, "all were served", len(done), set(done))
+
+
+@case("where a port cannot change its address, the old goes on, and what to do is said")
+def same_port_other_family(t):
+    p = place(t)
+    host = Host(t, config(TWO))
+    said = host.reload(config(TWO, listen="[::]:PORT", listener=", open: yes"))
+    matches(r"port %d is this program's own already, at another address: stop it and start it "
+            r"again" % host.port, said, "the cure")
+    check(client.link_of(host.addr, TARGET, p.told.port) in "ab", "served as before")
+    check(not shares(t, "127.0.0.1", host.port), "the port is the host's alone")
+
+
+@case("a port of another program is not taken over, and that program is blamed")
+def port_of_another(t):
+    p = place(t)
+    other = world.free_port()
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", other))
+        s.listen(1)
+        host = Host(t, config(TWO))
+        said = host.reload(config(TWO, listen="0.0.0.0:%d" % other, listener=", open: yes"))
+    matches(r"port %d is taken: another program listens" % other, said, "whose it is")
+    check(client.link_of(host.addr, TARGET, p.told.port) in "ab", "served as before")
 
 
 @case("a listener changes at the same address: who may come, and what it speaks")

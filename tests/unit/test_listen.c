@@ -21,7 +21,7 @@ static struct conf_listener loopback(unsigned protocols)
 static int open_one(const struct conf_listener *l)
 {
     struct conf_errors errors = {0};
-    int fd = listen_open(l, &errors);
+    int fd = listen_open(l, NULL, 0, &errors);
     cr_assert(fd >= 0 && errors.n == 0, "%s", errors.n ? errors.line[0] : "");
     return fd;
 }
@@ -77,7 +77,7 @@ Test(listen, a_taken_port_is_named)
     int listener = open_one(&l);
     cr_assert_eq(getsockname(listener, (struct sockaddr *)&sa, &len), 0);
     addr_set_port(&l.listen, ntohs(sa.sin_port));
-    cr_expect_lt(listen_open(&l, &errors), 0);
+    cr_expect_lt(listen_open(&l, NULL, 0, &errors), 0);
     cr_assert_eq(errors.n, 1);
     cr_expect_not_null(strstr(errors.line[0], "another program listens"), "%s", errors.line[0]);
     conf_errors_free(&errors);
