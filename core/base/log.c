@@ -137,17 +137,26 @@ static void line_clean(char *line, size_t len)
             line[i] = '?';
 }
 
-__attribute__((format(printf, 3, 0))) //
+/* Where a line of `len` bytes ends when printf has added n, or as many as fit. */
+static size_t line_end(size_t len, int n)
+{
+    if (n < 0)
+        return len;
+    return len + (size_t)n < LINE_MAX_LEN ? len + (size_t)n : LINE_MAX_LEN - 1;
+}
+
+__attribute__((format(printf, 4, 0))) //
 static void
-line_write(enum log_level level, const char *area, const char *fmt, va_list ap)
+line_write(enum log_level level, uint64_t dropped, const char *area, const char *fmt, va_list ap)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
     char line[LINE_MAX_LEN];
-    int n = snprintf(line, sizeof line, "%s %s: ", names[level], area);
-    size_t len = n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1;
-    n = vsnprintf(line + len, sizeof line - len, fmt, ap);
-    if (n > 0)
-        len = len + (size_t)n < sizeof line ? len + (size_t)n : sizeof line - 1;
+    size_t len = line_end(0, snprintf(line, sizeof line, "%s %s: ", names[level], area));
+    len = line_end(len, vsnprintf(line + len, sizeof line - len, fmt, ap));
+    if (dropped)
+        len =
+            line_end(len, snprintf(line + len, sizeof line - len, " (%llu similar lines left out)",
+                                   (unsigned long long)dropped));
     line_clean(line, len);
     line[len++] = '\n';
     line_out(line, len);
@@ -159,7 +168,7 @@ void log_line(enum log_level level, const char *area, const char *fmt, ...)
         return;
     va_list ap;
     va_start(ap, fmt);
-    line_write(level, area, fmt, ap);
+    line_write(level, 0, area, fmt, ap);
     va_end(ap);
 }
 
@@ -178,8 +187,6 @@ void log_rated(struct log_rate *rate, int64_t every_ns, enum log_level level, co
     uint64_t dropped = __atomic_exchange_n(&rate->dropped, 0, __ATOMIC_RELAXED);
     va_list ap;
     va_start(ap, fmt);
-    line_write(level, area, fmt, ap);
+    line_write(level, dropped, area, fmt, ap);
     va_end(ap);
-    if (dropped)
-        log_line(level, area, "%llu similar lines left out", (unsigned long long)dropped);
 }

@@ -27,8 +27,8 @@ bool log_enabled(enum log_level level);
 __attribute__((format(printf, 3, 4))) //
 void log_line(enum log_level level, const char *area, const char *fmt, ...);
 
-/* For what may repeat without end: at most one line per `every_ns`, then with the number of lines
- * left out. One static struct for each place. [any thread] */
+/* For what may repeat without end: at most one line per `every_ns`, with the number of those left
+ * out since the last. One static struct for each place. [any thread] */
 struct log_rate {
     int64_t next_ns;
     uint64_t dropped;

@@ -138,8 +138,7 @@ Test(log, repeats_are_counted)
 
     once.next_ns = clock_now_ns(); /* the time has come */
     log_rated(&once, INT64_MAX / 2, LOG_WARN, "area", "at last");
-    cr_expect(
-        eq(str, (char *)logged(), "warn area: at last\nwarn area: 4 similar lines left out\n"));
+    cr_expect(eq(str, (char *)logged(), "warn area: at last (4 similar lines left out)\n"));
     for (int i = 0; i < 3; i++)
         log_rated(&often, 0, LOG_INFO, "area", "each");
     cr_expect(eq(str, (char *)logged(), "info area: each\ninfo area: each\ninfo area: each\n"));
