@@ -117,7 +117,7 @@ def freed_together(t):
     for c in late:
         equal(c.selection(), 0, "method")
         equal(c.reply().rep, 0, "reply")
-    within(1, started, "until all were served")
+    within(2, started, "until all were served")
 
 
 @case("more clients than room, again and again: all are served in turn", needs=["prlimit"])
@@ -193,7 +193,9 @@ def per_client_given_back(t):
             c.send(whole[:cut])
             leave(c)
             c.close()
-            wait_for("it is gone", lambda: host.fds() <= host.fds_ready)
+    # Whoever is served now was accepted after all of them.
+    equal(client.until_served(host.addr, TARGET, p.told.port), "a", "link")
+    wait_for("all are gone", lambda: host.fds() <= host.fds_ready)
     for port in (p.told.port, 1):  # 1 refuses
         for _ in range(5):
             with Client(host.addr) as c:
