@@ -83,3 +83,35 @@ Test(listen, a_taken_port_is_named)
     conf_errors_free(&errors);
     close(listener);
 }
+
+/* Beside a socket of our own, which is then given up: it still has who came before. */
+Test(listen, another_address_at_the_same_port)
+{
+    struct conf_listener l = loopback(PROTO_SOCKS5);
+    struct conf_errors errors = {0};
+    struct sockaddr_in sa;
+    socklen_t len = sizeof sa;
+    int old = open_one(&l);
+    cr_assert_eq(getsockname(old, (struct sockaddr *)&sa, &len), 0);
+    int before = connect_to(old);
+    cr_assert_eq(addr_parse_endpoint(&l.listen, "0.0.0.0:0", 9), 0);
+    addr_set_port(&l.listen, ntohs(sa.sin_port));
+    int new = listen_open(&l, &old, 1, &errors);
+    if (new < 0 && strstr(errors.line[0], "own already"))
+        cr_skip_test("no IPv6 here");
+    cr_assert(new >= 0, "%s", errors.n ? errors.line[0] : "");
+    listen_give_up(old);
+    int after = connect_to(old);
+    cr_expect(ready_within(new, 5000));
+    cr_expect(ready_within(old, 5000));
+    int fd = accept(old, NULL, NULL);
+    cr_expect(fd >= 0);
+    cr_expect(not(ready_within(old, 0)), "only the one from before");
+    cr_expect_eq(option(old, SOL_SOCKET, SO_REUSEPORT), 0);
+    cr_expect_eq(option(new, SOL_SOCKET, SO_REUSEPORT), 0);
+    close(fd);
+    close(before);
+    close(after);
+    close(old);
+    close(new);
+}
