@@ -231,7 +231,9 @@ struct loop *loop_new(void)
     if (loop->slot && loop->epoll >= 0 && loop->wake >= 0 &&
         epoll_ctl(loop->epoll, EPOLL_CTL_ADD, loop->wake, &event) == 0)
         return loop;
+    int err = errno;
     loop_free(loop);
+    errno = err;
     return NULL;
 }
 

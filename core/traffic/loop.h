@@ -8,7 +8,7 @@
 
 struct loop;
 
-struct loop *loop_new(void); /* NULL: out of memory or descriptors */
+struct loop *loop_new(void); /* NULL, and errno: out of memory or descriptors */
 void loop_free(struct loop *loop);
 struct io *loop_io(struct loop *loop);
 

@@ -90,6 +90,11 @@ static const char *client_text(const struct session *s, char buf[ADDR_TEXT])
     return addr_text(&addr, buf);
 }
 
+size_t session_size(void)
+{
+    return sizeof(struct session);
+}
+
 struct session *session_next(const struct session *s)
 {
     return s->next;
@@ -110,6 +115,7 @@ static void handshake_free(struct session *s)
     ref_drop(&s->hs->pool->ref);
     free(s->hs);
     s->hs = NULL;
+    s->worker->n_handshakes--;
 }
 
 void session_close(struct session *s)
@@ -127,7 +133,7 @@ void session_close(struct session *s)
     *s->prev = s->next;
     if (s->next)
         s->next->prev = s->prev;
-    free(s);
+    slab_free(&w->session_slab, s);
     worker_session_over(w, source);
 }
 
@@ -483,6 +489,8 @@ static struct handshake *handshake_new(struct session *s, const struct conf_list
     struct handshake *hs = calloc(1, sizeof *hs);
     if (!hs)
         return NULL;
+    s->worker->n_handshakes++;
+    s->worker->trim_due = true;
     hs->pool = router_pool(s->worker->service->router, listener->pool);
     ref_get(&hs->pool->ref);
     hs->raw = listener->protocols == PROTO_RAW;
@@ -495,13 +503,14 @@ static struct handshake *handshake_new(struct session *s, const struct conf_list
 void session_start(struct worker *w, int fd, const struct dp_addr *client,
                    const struct conf_listener *listener, uint32_t source)
 {
-    struct session *s = calloc(1, sizeof *s);
+    struct session *s = slab_alloc(&w->session_slab);
     if (s) {
         s->worker = w;
         s->hs = handshake_new(s, listener);
     }
     if (!s || !s->hs) {
-        free(s);
+        if (s)
+            slab_free(&w->session_slab, s);
         close(fd);
         worker_session_over(w, source);
         return;

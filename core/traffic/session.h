@@ -10,6 +10,9 @@
 void session_start(struct worker *w, int fd, const struct dp_addr *client,
                    const struct conf_listener *listener, uint32_t source);
 
+/* Of one session, for the worker's slab. */
+size_t session_size(void);
+
 /* Ends it at once, whatever it is doing. */
 void session_close(struct session *s);
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -316,6 +317,15 @@ void worker_session_over(struct worker *w, uint32_t source)
         w->idle(w->idle_ctx);
 }
 
+/* Handshakes need much more memory than what follows: when there are none, that is given back. */
+static void heap_trim(struct worker *w)
+{
+    if (w->n_handshakes > 0 || !w->trim_due)
+        return;
+    malloc_trim(0);
+    w->trim_due = false;
+}
+
 static void sessions_check(struct io_timer *t)
 {
     struct worker *w = (struct worker *)((char *)t - offsetof(struct worker, check));
@@ -324,6 +334,7 @@ static void sessions_check(struct io_timer *t)
         next = session_next(s);
         session_check(s, now);
     }
+    heap_trim(w);
     if (pipes_trim(w->shared->pipes) > 0 || w->sessions)
         io_timer(w->io, &w->check, now + CHECK_NS);
 }
@@ -372,6 +383,7 @@ void worker_free(struct worker *w)
     if (w->shared)
         pipes_free(w->shared->pipes);
     free(w->shared);
+    slab_deinit(&w->session_slab);
 }
 
 /* Each may have one at least, or it could not splice at all. */
@@ -391,6 +403,7 @@ int worker_start(struct worker *w)
     w->env.resolver = resolver_cares_new(w->io);
     w->pause.fire = pause_over;
     w->check.fire = sessions_check;
+    w->session_slab.size = session_size();
     loop_on_wake(w->loop, inbox_run, w);
     w->shared = calloc(1, sizeof *w->shared);
     if (w->shared) {

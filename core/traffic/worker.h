@@ -4,6 +4,7 @@
 #ifndef TRAFFIC_WORKER_H
 #define TRAFFIC_WORKER_H
 
+#include "base/slab.h"
 #include "route/env.h"
 #include "route/router.h"
 #include "traffic/budget.h"
@@ -55,6 +56,9 @@ struct worker {
     bool shortage_known; /* and has said so */
     struct io_timer pause, check;
     struct session *sessions; /* a list */
+    struct slab session_slab;
+    uint32_t n_handshakes; /* sessions that are not yet relayed */
+    bool trim_due;         /* some have been since the heap was trimmed */
     bool draining;
     void (*idle)(void *ctx); /* while draining: the last session has ended */
     void *idle_ctx;
