@@ -215,10 +215,21 @@ static void relay_break(struct relay *r)
     r->over(r, RELAY_RESET);
 }
 
+/* That more has come is of no interest while what is known to be there cannot be passed on. It is
+ * asked for again when all has been read. */
+static void interest(struct relay_side *s)
+{
+    bool deaf = s->readable && other(s)->blocked;
+    short events = (short)(deaf ? s->io.events & ~POLLIN : s->io.events | POLLIN);
+    io_watch(s->relay->shared->io, &s->io, events);
+}
+
 static void relay_turn(struct relay *r)
 {
     enum moved m[2] = {move(&r->side[0]), move(&r->side[1])};
     r->active_ns = io_now(r->shared->io);
+    interest(&r->side[0]);
+    interest(&r->side[1]);
     if (m[0] == BROKEN || m[1] == BROKEN)
         relay_break(r);
     else if (m[0] == NO_MEMORY || m[1] == NO_MEMORY)
