@@ -34,10 +34,18 @@ struct host {
 
 /* ---- the configuration ---- */
 
+/* There was no memory to keep a mistake in: then that is what is said. */
+static bool errors_unkept(const struct conf_errors *errors)
+{
+    return errors->n == 0 && errors->n_more > 0;
+}
+
 static void errors_print(const struct conf_errors *errors)
 {
     for (size_t i = 0; i < errors->n; i++)
         fprintf(stderr, "%s\n", errors->line[i]);
+    if (errors_unkept(errors))
+        fputs("out of memory\n", stderr);
 }
 
 static struct config *auto_config(const struct options *o, const char *const *path, size_t n_path,
@@ -93,6 +101,8 @@ static void errors_log(const struct conf_errors *errors)
 {
     for (size_t i = 0; i < errors->n; i++)
         log_line(LOG_ERROR, "config", "%s", errors->line[i]);
+    if (errors_unkept(errors))
+        log_line(LOG_ERROR, "config", "out of memory");
 }
 
 struct check {

@@ -131,12 +131,19 @@ bool channel_is_idle(const struct channel *ch)
     return ch->pending == 0 && !ch->inside;
 }
 
-/* Sets the timer for c-ares' next time-out; an idle stale channel ends by it, too. */
+/* Nothing will come of its queries. */
+static bool is_hopeless(const struct channel *ch)
+{
+    return ch->deaf && ch->pending > 0;
+}
+
+/* Sets the timer for c-ares' next time-out; an idle stale channel ends by it, too, and so do the
+ * queries of a deaf one. */
 void channel_rearm(struct channel *ch)
 {
     struct timeval tv;
     int64_t now = io_now(ch->io), at = 0;
-    if (ch->stale && channel_is_idle(ch))
+    if ((ch->stale && channel_is_idle(ch)) || is_hopeless(ch))
         at = now;
     else if (ares_timeout(ch->ares, NULL, &tv))
         at = now + tv.tv_sec * NS_PER_S + tv.tv_usec * 1000;
@@ -147,7 +154,10 @@ void channel_rearm(struct channel *ch)
 static void channel_process(struct channel *ch, ares_socket_t readable, ares_socket_t writable)
 {
     ch->inside = true;
-    ares_process_fd(ch->ares, readable, writable);
+    if (is_hopeless(ch))
+        ares_cancel(ch->ares);
+    else
+        ares_process_fd(ch->ares, readable, writable);
     ch->inside = false;
     channel_rearm(ch);
 }
@@ -187,7 +197,7 @@ static void sock_state(void *ctx, ares_socket_t fd, int readable, int writable)
     if (!*at && events) {
         *at = calloc(1, sizeof **at);
         if (!*at) {
-            ch->deaf = true; /* the query times out; the next gets another channel */
+            ch->deaf = true;
             return;
         }
         (*at)->channel = ch;

@@ -25,7 +25,7 @@ struct channel {
     unsigned pending; /* queries under way, as its user counts them */
     int64_t made_ns;
     int err;                      /* why its last socket could not leave by the link; 0 */
-    bool deaf;                    /* a socket of it is not watched */
+    bool deaf;                    /* a socket of it is not watched, for lack of memory */
     struct channel *next, **prev; /* among the retired; prev NULL: in the table */
     bool stale;                   /* to be freed when nothing is pending */
     bool inside;                  /* c-ares is at work on it, further up the stack */

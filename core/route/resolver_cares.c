@@ -76,6 +76,7 @@ static int lookup_error(const struct channel *ch, int status)
     case ARES_EBADNAME:
         return DP_ERR_NO_HOST;
     case ARES_ENOMEM:
+    case ARES_ECANCELLED: /* the channel has become deaf */
         return DP_ERR_LOCAL;
     case ARES_ECONNREFUSED: /* perhaps no question has left this host */
         return ch->err ? ch->err : DP_ERR_HOST_UNREACH;
