@@ -23,6 +23,7 @@ export TSAN_OPTIONS="log_path=$work/reports/thread:second_deadlock_stack=1"
 limit=120
 may_skip=no
 lock=
+fail_every=
 case $test in
 *unit/*)
     set -- "$@" --tap=-
@@ -36,6 +37,8 @@ case $test in
     ;;
 *compat/* | *system/*)
     limit=900
+    case $test in *system/*.py) fail_every=${DISPATCH_FAIL_EVERY-} ;; esac
+    export DISPATCH_FAIL_EVERY="$fail_every" DISPATCH_REPORTS="$work/reports"
     may_skip=yes
     # They measure times: one by one, even under make -j.
     lock='flock -o tests/system.lock'
@@ -46,7 +49,19 @@ esac
 
 $lock timeout -k 10 "$limit" "$@" >"$work/tap"
 status=$?
-cat "$work/tap"
+if [ -n "$fail_every" ] && ! grep -q '^1\.\.0' "$work/tap"; then
+    cases=$(grep -Ec '^(not )?ok ' "$work/tap")
+    result='not ok'
+    if grep -q "^1\.\.$cases\$" "$work/tap" && [ -z "$(ls "$work/reports")" ]; then
+        result=ok
+        status=0
+    fi
+    grep -E '^(not )?ok ' "$work/tap" | sed 's/^/# /'
+    echo "$result 1 - no host crashed or hung in ${test##*/}"
+    echo 1..1
+else
+    cat "$work/tap"
+fi
 [ $status -ne 124 ] || echo "# no end after $limit s"
 
 if ! grep -Eq '^(not )?ok' "$work/tap"; then

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""One allocation in so many fails: a connection may be refused or closed for it, but what it carries
-is right as far as it goes, nothing hangs, and the host lives."""
+"""One allocation in so many fails: a connection may be refused or closed for it, but what it
+carries is right as far as it goes, nothing hangs, and the host lives."""
 
 import contextlib
 import os
@@ -106,6 +106,7 @@ def fails(rep):
             return
         tap.fail("connected to nobody")
 
+    one.__name__ = "a dial that fails"
     return one
 
 
@@ -261,7 +262,7 @@ def come_and_go(t):
     load.leaves_nothing(before)
 
 
-@table("each allocation fails once in", [("1 worker", 1), ("4 workers", 4)],
+@table("each allocation fails once in a reload", [("1 worker", 1), ("4 workers", 4)],
        needs=["dnsmasq", "microsocks"], limit=300)
 def reload_each(t, workers):
     """A reload: it is told, and what is served is well, by the old configuration or the new."""
@@ -274,6 +275,7 @@ def reload_each(t, workers):
         load.shim.fail_only(number)
         said = load.host.reload(load.text[number % 2])
         reloaded += "config: reloaded" in said
+        check("config: reloaded" in said or said.count("error config: ") > 1, "it says why", said)
         over = load.shim.failed() == 0
         load.shim.fail_only(0)
         check("crashed" not in said and "hung" not in said, "no trial crashes", said)

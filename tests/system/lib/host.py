@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The program under test: started without any privilege, watched, stopped."""
 
+import contextlib
 import functools
 import os
 import re
@@ -8,11 +9,18 @@ import signal
 import subprocess
 import time
 
-from . import tap, world
+from . import shim, tap, world
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 SRCDIR = os.environ.get("SRCDIR", ROOT)
 TICKS = os.sysconf("SC_CLK_TCK")
+
+# Set by run-test.sh: one allocation in so many fails in each host, whatever becomes of the cases,
+# and a host that crashes or hangs is reported in this folder.
+FAIL_EVERY = int(os.environ.get("DISPATCH_FAIL_EVERY") or 0)
+REPORTS = os.environ.get("DISPATCH_REPORTS")
+CRASHES = {-x for x in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL,
+                        signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS)}
 
 
 def program():
@@ -87,6 +95,8 @@ class Host:
             self.write(yaml)
             args = ["-c", self.file]
         args = [str(a).replace("PORT", str(self.port)) for a in args]
+        if FAIL_EVERY and not env:
+            env = shim.FailMalloc(t, FAIL_EVERY, seed=self.port).env
         self.log_path = os.path.join(t.dir, "host-%d.log" % time.monotonic_ns())
         self.out_path = self.log_path + ".out"
         with open(self.log_path, "wb") as log, open(self.out_path, "wb") as out:
@@ -150,7 +160,23 @@ class Host:
     def alive(self):
         return self.proc.poll() is None
 
+    def _judge(self):
+        """Has it crashed? Does it end when it is told to?"""
+        self.proc.send_signal(signal.SIGCONT)
+        for _ in range(2):  # the second ends it at once
+            if self.alive():
+                self.term()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.proc.wait(5)
+        if self.alive() or self.proc.returncode in CRASHES:
+            what = "hangs" if self.alive() else "ended with %d" % self.proc.returncode
+            with open(os.path.join(REPORTS, "host.%d" % time.monotonic_ns()), "w",
+                      encoding="utf-8") as f:
+                f.write("%s: %s\n%s\n" % (" ".join(self.proc.args), what, self.log()[-4000:]))
+
     def kill(self):
+        if REPORTS and FAIL_EVERY:
+            self._judge()
         if self.alive():
             self.proc.kill()
         self.proc.wait()

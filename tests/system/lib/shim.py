@@ -8,17 +8,16 @@ import struct
 import subprocess
 import time
 
-from . import tap
-from .host import program, sanitized
+from . import host, tap
 
 
 class _Shim:
     """A file that the host and this test have mapped; .env is for the host to be started with."""
 
     def __init__(self, t, name, variable, size):
-        if sanitized():
+        if host.sanitized():
             raise tap.Skip("a sanitizer has these calls for itself")
-        path = os.path.join(os.path.dirname(program()), "..", "tests", "lib", ".libs", name + ".so")
+        path = os.path.join(os.path.dirname(host.program()), "..", "tests", "lib", ".libs", name + ".so")
         if not os.path.exists(path):
             raise tap.Skip("not built: " + name)
         self.path = os.path.realpath(path)
