@@ -3,7 +3,8 @@
  *
  * traffic/loop.c implements it on epoll, route/poll.c on poll(2). Everything belongs to one thread.
  * A watcher or timer is embedded in its owner, starts zeroed, and must be stopped before the owner
- * is freed; a descriptor has one watcher. Callbacks may stop, restart or free any watcher or timer, also their own.
+ * is freed; a descriptor has one watcher. Callbacks may stop, restart or free any watcher or timer,
+ * also their own.
  */
 #ifndef BASE_IO_H
 #define BASE_IO_H
@@ -16,7 +17,7 @@ struct io;
 
 /* Besides POLLIN and POLLOUT in `events`. */
 #define IO_EDGE 0x1000   /* tell readiness when it begins, and not again while it lasts */
-#define IO_SHARED 0x2000 /* others wait for the same descriptor: one of them is enough */
+#define IO_SHARED 0x2000 /* others wait for the same descriptor: one is enough; not with IO_EDGE */
 
 struct io_fd {
     int fd;
@@ -57,7 +58,7 @@ static inline int io_watch(struct io *io, struct io_fd *w, short events)
 }
 
 /* Stops without telling the kernel, as the descriptor is about to be watched by another watcher of
- * this loop (io_leave) or to be closed (io_forget). */
+ * this loop, and not closed before (io_leave), or to be closed (io_forget). */
 static inline void io_leave(struct io *io, struct io_fd *w)
 {
     if (w->events)

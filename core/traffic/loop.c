@@ -79,21 +79,6 @@ static int slot_control(const struct loop *loop, int fd, int op, uint32_t mask)
     return epoll_ctl(loop->epoll, op, fd, &event);
 }
 
-/* What was closed without a word is not registered any more: then it is added again. */
-static int slot_register(struct loop *loop, int fd, uint32_t mask)
-{
-    struct slot *slot = &loop->slot[fd];
-    if (slot->mask == mask)
-        return 0;
-    if (slot->mask && slot_control(loop, fd, EPOLL_CTL_MOD, mask) == 0) {
-        slot->mask = mask;
-        return 0;
-    }
-    slot->registrations++;
-    slot->mask = slot_control(loop, fd, EPOLL_CTL_ADD, mask) == 0 ? mask : 0;
-    return slot->mask ? 0 : -1;
-}
-
 static void slot_forget(struct loop *loop, int fd)
 {
     if (loop->slot[fd].mask)
@@ -101,37 +86,60 @@ static void slot_forget(struct loop *loop, int fd)
     loop->slot[fd].mask = 0;
 }
 
-static int loop_watch(struct io *io, struct io_fd *w, short events)
+/* What was closed without a word is not registered any more, and what is shared cannot be changed:
+ * then it is added again. */
+static int slot_register(struct loop *loop, const struct io_fd *w, uint32_t mask)
 {
-    struct loop *loop = loop_of(io);
-    if (w->fd < 0 || (uint32_t)w->fd >= loop->n_slots)
-        return -1;
-    int err = 0;
-    if (events && (err = slot_register(loop, w->fd, mask_of(events))) < 0)
-        events = 0;
-    if (!events)
-        slot_forget(loop, w->fd);
-    w->events = events;
-    loop->slot[w->fd].w = events ? w : NULL;
-    return err;
+    struct slot *slot = &loop->slot[w->fd];
+    bool closed = slot->w && slot->w != w; /* that one had this number before */
+    if (slot->mask == mask && !closed)
+        return 0;
+    if (slot->mask && slot_control(loop, w->fd, EPOLL_CTL_MOD, mask) == 0) {
+        slot->mask = mask;
+        return 0;
+    }
+    slot_forget(loop, w->fd);
+    slot->registrations++;
+    slot->mask = slot_control(loop, w->fd, EPOLL_CTL_ADD, mask) == 0 ? mask : 0;
+    return slot->mask ? 0 : -1;
 }
 
 static void loop_leave(struct io *io, struct io_fd *w, bool closing)
 {
     struct slot *slot = &loop_of(io)->slot[w->fd];
+    w->events = 0;
+    if (slot->w != w)
+        return;
     slot->w = NULL;
     if (closing)
         slot->mask = 0;
-    w->events = 0;
 }
 
-/* As io.h says: trouble is readiness of everything. */
+static int loop_watch(struct io *io, struct io_fd *w, short events)
+{
+    struct loop *loop = loop_of(io);
+    if (w->fd < 0 || (uint32_t)w->fd >= loop->n_slots)
+        return -1;
+    struct slot *slot = &loop->slot[w->fd];
+    if (events && slot_register(loop, w, mask_of(events)) == 0) {
+        slot->w = w;
+        w->events = events;
+        return 0;
+    }
+    if (slot->w == w)
+        slot_forget(loop, w->fd);
+    loop_leave(io, w, true);
+    return events ? -1 : 0;
+}
+
+/* As io.h says: trouble is readiness of everything. What is not asked for any more, since an earlier
+ * callback of the same turn, is not told. */
 static short revents_told(uint32_t got, short events)
 {
-    short told = (short)(got & (POLLIN | POLLOUT | POLLRDHUP | POLLERR | POLLHUP));
-    if (got & (EPOLLERR | EPOLLHUP))
-        told |= events & (POLLIN | POLLOUT);
-    return told;
+    short asked = events & (POLLIN | POLLOUT);
+    short always = POLLERR | POLLHUP | (events & IO_EDGE ? POLLRDHUP : 0);
+    short told = (short)(got & (uint32_t)(asked | always));
+    return got & (EPOLLERR | EPOLLHUP) ? told | asked : told;
 }
 
 static void loop_event(struct loop *loop, const struct epoll_event *event)
@@ -140,10 +148,13 @@ static void loop_event(struct loop *loop, const struct epoll_event *event)
     struct slot *slot = &loop->slot[fd];
     if (slot->registrations != (uint32_t)(event->data.u64 >> 32) || !slot->mask)
         return;
-    if (slot->w)
-        slot->w->ready(slot->w, revents_told(event->events, slot->w->events));
-    else
+    if (!slot->w) {
         slot_forget(loop, fd); /* it was left, and nobody took it */
+        return;
+    }
+    short told = revents_told(event->events, slot->w->events);
+    if (told)
+        slot->w->ready(slot->w, told);
 }
 
 /* ---- timers ---- */
@@ -259,7 +270,7 @@ static void loop_turn(struct loop *loop)
     struct epoll_event event[EVENTS_MAX];
     int n = epoll_wait(loop->epoll, event, EVENTS_MAX, timers_wait_ms(loop));
     loop->now_ns = clock_now_ns();
-    for (int i = 0; i < n && !loop->stopped; i++) {
+    for (int i = 0; i < n; i++) {
         if (event[i].data.u64 != UINT64_MAX)
             loop_event(loop, &event[i]);
         else if (loop->woken)

@@ -12,7 +12,7 @@ struct loop *loop_new(void); /* NULL, and errno: out of memory or descriptors */
 void loop_free(struct loop *loop);
 struct io *loop_io(struct loop *loop);
 
-/* Turns until loop_stop(). */
+/* Turns until loop_stop(): what else that turn has found is told before. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* [the loop's thread] */
 
