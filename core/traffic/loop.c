@@ -68,7 +68,7 @@ static uint32_t mask_of(short events)
 {
     uint32_t mask = (events & POLLIN ? EPOLLIN : 0U) | (events & POLLOUT ? EPOLLOUT : 0U);
     if (events & IO_EDGE)
-        mask |= EPOLLET | EPOLLRDHUP;
+        mask |= EPOLLET | EPOLLRDHUP | EPOLLPRI;
     return mask | (events & IO_SHARED ? EPOLLEXCLUSIVE : 0U);
 }
 
@@ -137,7 +137,7 @@ static int loop_watch(struct io *io, struct io_fd *w, short events)
 static short revents_told(uint32_t got, short events)
 {
     short asked = events & (POLLIN | POLLOUT);
-    short always = POLLERR | POLLHUP | (events & IO_EDGE ? POLLRDHUP : 0);
+    short always = POLLERR | POLLHUP | (events & IO_EDGE ? POLLRDHUP | POLLPRI : 0);
     short told = (short)(got & (uint32_t)(asked | always));
     return got & (EPOLLERR | EPOLLHUP) ? told | asked : told;
 }

@@ -8,6 +8,7 @@
  * Sockets are watched by edges: what a socket can do is remembered until it has been tried in vain.
  */
 #include "traffic/relay.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +22,9 @@
 #define BULK_BYTES 16384
 /* So many smaller reads in a row, and the flow is no bulk any more. */
 #define CALM 8
+
+/* How long the other side has to take what one had sent before it was reset. */
+#define LAST_WORDS_NS (2 * NS_PER_S)
 
 enum moved { MOVED, BLOCKED, BROKEN, NO_MEMORY };
 
@@ -85,22 +89,29 @@ static enum moved flush_pending(struct relay_side *to)
     return m;
 }
 
+/* That a part was taken does not say that there is no room for more: a process that is stopped or
+ * suspended meanwhile leaves off in the middle. */
 static enum moved flush_pipe(struct relay_side *to)
 {
-    ssize_t n = pipe_drain(to->pipe, to->io.fd);
-    if (n < 0 && n != -EAGAIN)
-        return BROKEN;
-    if (to->pipe->len)
-        return blocked(to);
+    while (to->pipe->len) {
+        ssize_t n = pipe_drain(to->pipe, to->io.fd);
+        if (n <= 0)
+            return n == -EAGAIN ? blocked(to) : BROKEN;
+    }
     pipes_give(to->relay->shared->pipes, to->pipe);
     to->pipe = NULL;
     return MOVED;
 }
 
+static bool waits(const struct relay_side *to)
+{
+    return to->pending || to->pipe;
+}
+
 /* Writes what waits. MOVED: nothing does any more. */
 static enum moved flush(struct relay_side *to)
 {
-    if (!to->pending && !to->pipe)
+    if (!waits(to))
         return MOVED;
     if (to->blocked)
         return BLOCKED;
@@ -122,15 +133,14 @@ static enum moved read_failed(struct relay_side *from, int err)
     return err == EAGAIN ? MOVED : BROKEN;
 }
 
-/* Where a read stops short it has got all there was; but for an end or an error behind it, which
- * has been told already and is not told again. */
+/* Where a read stops short it has got all there was; but for what is told once only. */
 static ssize_t receive(struct relay_side *from, uint8_t *buffer, size_t size)
 {
     ssize_t n;
     while ((n = recv(from->io.fd, buffer, size, 0)) < 0 && errno == EINTR)
         ;
     if (n > 0) {
-        from->readable = from->hung_up || (size_t)n == size;
+        from->readable = from->more || (size_t)n == size;
         from->received += (uint64_t)n;
     }
     return n < 0 ? -errno : n;
@@ -155,8 +165,8 @@ static enum moved pump_spliced(struct relay_side *from, struct pipe *pipe)
     ssize_t n = pipe_fill(pipe, from->io.fd);
     if (n <= 0) {
         pipes_give(from->relay->shared->pipes, pipe);
-        if (n == -EINVAL)
-            from->calm = CALM; /* this socket cannot */
+        if (n == -EINVAL || (n == -EAGAIN && from->more))
+            from->calm = CALM; /* this socket cannot, or urgent data is in the way */
         else
             return n == 0 ? read_ended(from) : read_failed(from, (int)-n);
         return MOVED;
@@ -236,27 +246,37 @@ static void relay_turn(struct relay *r)
         r->over(r, RELAY_NO_MEMORY);
     else if (r->side[0].shut && r->side[1].shut)
         r->over(r, RELAY_DONE);
+    else if (r->last_ns && !r->again.at_ns)
+        io_timer(r->shared->io, &r->again, r->last_ns);
+}
+
+void relay_side_told(struct relay_side *s, short revents)
+{
+    if (revents & (POLLOUT | POLLERR | POLLHUP))
+        s->blocked = false;
+    if (revents & (POLLPRI | POLLRDHUP | POLLERR | POLLHUP))
+        s->more = true;
+    if (revents & ~POLLOUT)
+        s->readable = !s->ended;
 }
 
 static void side_ready(struct io_fd *io, short revents)
 {
     struct relay_side *s = (struct relay_side *)((char *)io - offsetof(struct relay_side, io));
-    if (revents & (POLLOUT | POLLERR | POLLHUP))
-        s->blocked = false;
-    if (revents & (POLLRDHUP | POLLERR | POLLHUP))
-        s->hung_up = true;
-    if (revents & ~POLLOUT)
-        s->readable = !s->ended;
-    if (revents & POLLERR && s->ended) /* reset, when it had no more to say */
-        relay_break(s->relay);
+    struct relay *r = s->relay;
+    relay_side_told(s, revents);
+    if (revents & POLLERR && !r->last_ns)
+        r->last_ns = io_now(r->shared->io) + LAST_WORDS_NS;
+    if (revents & POLLERR && s->ended && !waits(other(s)))
+        relay_break(r);
     else
-        relay_turn(s->relay);
+        relay_turn(r);
 }
 
 static void again_fire(struct io_timer *t)
 {
     struct relay *r = (struct relay *)((char *)t - offsetof(struct relay, again));
-    if (r->broken)
+    if (r->last_ns && io_now(r->shared->io) >= r->last_ns)
         relay_break(r);
     else
         relay_turn(r);
@@ -264,14 +284,20 @@ static void again_fire(struct io_timer *t)
 
 /* ---- life ---- */
 
+/* From inside relay_start(): it ends from the loop. */
+static void relay_broken(struct relay *r)
+{
+    r->last_ns = io_now(r->shared->io);
+}
+
 /* What the other side has sent already leaves with it in one piece. */
 static size_t send_first_more(struct relay_side *from, const struct relay_early *early)
 {
     uint8_t *buffer = from->relay->shared->buffer;
     memcpy(buffer, early->bytes, early->len);
     ssize_t n = receive(from, buffer + early->len, RELAY_BUFFER - early->len);
-    if (n == -EAGAIN)
-        from->readable = false;
+    if (n < 0 && read_failed(from, (int)-n) == BROKEN)
+        relay_broken(from->relay);
     return n > 0 ? (size_t)n : 0;
 }
 
@@ -286,7 +312,8 @@ static int send_first(struct relay_side *to, const struct relay_early *early)
         bytes = to->relay->shared->buffer;
     }
     enum moved m = send_or_keep(to, bytes, len);
-    to->relay->broken |= m == BROKEN;
+    if (m == BROKEN)
+        relay_broken(to->relay);
     return m == NO_MEMORY ? -1 : 0;
 }
 
@@ -308,7 +335,7 @@ int relay_start(struct relay *r, struct relay_shared *shared, const struct relay
     for (int i = 1; i >= 0; i--) /* the server first: it is further away */
         if (send_first(&r->side[i], &early[i]) < 0)
             return -1;
-    if (r->broken || r->side[0].readable || r->side[1].readable)
+    if (r->last_ns || r->side[0].readable || r->side[1].readable)
         io_timer(shared->io, &r->again, 1);
     return 0;
 }

@@ -34,7 +34,7 @@ struct relay_side {
     struct pipe *pipe;
     uint64_t received;
     bool readable; /* a read may find something */
-    bool hung_up;  /* its end or its error is behind what can be read */
+    bool more;     /* behind what a read brings: its end, an error, urgent data */
     bool blocked;  /* a write found no room */
     bool ended;    /* its data has ended */
     bool shut;     /* it has been told that the other's has */
@@ -46,7 +46,7 @@ struct relay {
     struct relay_shared *shared;
     struct relay_side side[2];
     struct io_timer again; /* to go on after others had their turn */
-    bool broken;           /* from the start */
+    int64_t last_ns;       /* a side has been reset: when this ends at the latest; 0: none has */
     int64_t active_ns;     /* when bytes last moved */
     void (*over)(struct relay *r, enum relay_end end);
 };
@@ -58,10 +58,13 @@ struct relay_early {
 };
 
 /* Joins two non-blocking sockets, which stay the owner's; side[].io.fd is set. The owner may watch
- * side[].io itself until then, with IO_EDGE, and leave `readable` and `hung_up` as it found them.
+ * side[].io itself until then, with IO_EDGE, and pass on to relay_side_told() what it was told.
  * r->over is called once, from the loop; then relay_stop() is due. Returns 0, or -1 when out of
  * memory. */
 int relay_start(struct relay *r, struct relay_shared *shared, const struct relay_early early[2]);
+
+/* Readiness that was told before relay_start(), and is not told again. */
+void relay_side_told(struct relay_side *s, short revents);
 
 /* Stops and frees what it holds; the sockets are the owner's to close, next. Safe on a relay that
  * never started. */

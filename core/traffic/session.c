@@ -280,7 +280,7 @@ static bool fill(struct session *s)
     ssize_t n = recv(s->fd, hs->bytes + hs->len, room, 0);
     if (n > 0) {
         hs->len += (size_t)n;
-        client->readable = client->hung_up || (size_t)n == room;
+        client->readable = client->more || (size_t)n == room;
         return true;
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -305,9 +305,7 @@ static void client_read(struct session *s)
 static void client_ready(struct io_fd *io, short revents)
 {
     struct session *s = (struct session *)((char *)io - offsetof(struct session, relay.side[0].io));
-    struct relay_side *client = client_side(s);
-    client->readable |= (revents & ~POLLOUT) != 0;
-    client->hung_up |= (revents & (POLLRDHUP | POLLERR | POLLHUP)) != 0;
+    relay_side_told(client_side(s), revents);
     if (revents & POLLERR)
         s->state = CLOSED; /* a reset: nobody waits for an answer any more */
     else

@@ -9,9 +9,11 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /*   client end[0] ---- inner[0] relay inner[1] ---- server end[1]   */
@@ -334,6 +336,69 @@ Test(relay, back_pressure)
     }
 }
 
+/* ---- what stands in the way ---- */
+
+static void on_alarm(int sig)
+{
+    (void)sig;
+}
+
+/* A signal, as when the process is stopped or suspended, leaves a splice in the middle. */
+Test(relay, signals_interrupt_a_download)
+{
+    enum { ALL = 256 << 20 };
+    static uint8_t piece[1 << 20];
+    struct rig *rig = rig_open(0);
+    struct sigaction sa = {.sa_handler = on_alarm};
+    const struct itimerval often = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
+    int64_t until = clock_now_ns() + 10 * NS_PER_S;
+    size_t sent = 0, got = 0;
+    sigaction(SIGALRM, &sa, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    rig_start(rig, "", 0, "", 0);
+    while (got < ALL && clock_now_ns() < until) {
+        ssize_t n = 1;
+        while (sent < ALL && (n = send(rig->end[1], piece, sizeof piece, MSG_NOSIGNAL)) > 0)
+            sent += (size_t)n;
+        turn(rig, 1);
+        while ((n = recv(rig->end[0], piece, sizeof piece, 0)) > 0)
+            got += (size_t)n;
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    cr_expect(got >= ALL, "%zu bytes", got);
+    rig_close(rig);
+}
+
+/* Reads stop short of it, and a pipe does not let it pass. */
+static void urgent(size_t before, size_t after)
+{
+    struct rig *rig = rig_open(0);
+    static uint8_t data[300000];
+    size_t got = 0;
+    rig_start(rig, "", 0, "", 0);
+    for (int i = 0; i < 3; i++) {
+        cr_assert(eq(i64, send(rig->end[0], data, before, MSG_NOSIGNAL), (ssize_t)before));
+        cr_assert(eq(i64, send(rig->end[0], "!", 1, MSG_NOSIGNAL | MSG_OOB), 1));
+        cr_assert(eq(i64, send(rig->end[0], data, after, MSG_NOSIGNAL), (ssize_t)after));
+        turn(rig, 5);
+        while (got < (size_t)(i + 1) * (before + after)) {
+            ssize_t n = receive(rig, 1, data, sizeof data);
+            cr_assert(n > 0, "%zu and %zu: %zd after %zu", before, after, n, got);
+            got += (size_t)n;
+        }
+    }
+    shutdown(rig->end[0], SHUT_WR);
+    expect_end(rig, 1, 0);
+    rig_close(rig);
+}
+
+Test(relay, urgent_data)
+{
+    urgent(3, 3);
+    urgent(100000, 100000);
+    urgent(3, 0);
+}
+
 /* ---- resets ---- */
 
 Test(relay, a_reset_is_passed_on)
@@ -352,6 +417,30 @@ Test(relay, a_reset_is_passed_on)
         cr_expect(eq(int, (int)rig->how, RELAY_RESET));
         expect_text(rig, !who, "last words");
         expect_end(rig, !who, -ECONNRESET);
+        rig_close(rig);
+    }
+}
+
+/* What it said has nowhere to go, as the other does not read: that is no reason to wait. */
+Test(relay, a_reset_while_the_other_is_stuck)
+{
+    for (int who = 0; who < 2; who++) {
+        struct rig *rig = rig_open(16384);
+        static uint8_t much[65536];
+        int quiet = 0;
+        rig_start(rig, "", 0, "", 0);
+        while (quiet < 50) {
+            bool sent = send(rig->end[who], much, sizeof much, MSG_NOSIGNAL) > 0;
+            quiet = sent ? 0 : quiet + 1;
+            turn(rig, 1);
+        }
+        cr_assert(rig->relay.side[!who].blocked, "side %d", who);
+        socket_set_reset(rig->end[who]);
+        close(rig->end[who]);
+        rig->end[who] = dup(STDERR_FILENO);
+        turn(rig, 3000);
+        cr_expect(eq(int, rig->over, 1), "side %d", who);
+        cr_expect(eq(int, (int)rig->how, RELAY_RESET), "side %d", who);
         rig_close(rig);
     }
 }
