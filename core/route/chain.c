@@ -31,7 +31,8 @@ struct chain {
     struct dp_addr bound;
     int fd;
     unsigned at; /* leads to target[at] now */
-    bool connecting, readable;
+    bool connecting;
+    short told;                            /* edges of `fd`: nobody is told them again */
     struct stage stage[CHAIN_TARGETS_MAX]; /* [0]: a stream dialer; [k + 1]: tunnel k */
     struct watch {
         struct io_fd io;
@@ -76,20 +77,25 @@ bool chain_plan_takes_names(const struct chain_plan *plan, unsigned k)
 
 /* ---- waiting ---- */
 
+/* Stops the timer and what is watched, but for the stream: of that nobody may lose sight. */
+static void chain_unwatch(struct chain *c)
+{
+    for (unsigned i = 0; i < c->n_watch; i++)
+        if (c->watch[i].io.fd != c->fd)
+            io_watch(c->io, &c->watch[i].io, 0);
+    io_timer(c->io, &c->timer, 0);
+}
+
 /* The stream is watched by another right away, or closed. */
-static void chain_unwatch(struct chain *c, bool closing)
+static void stream_unwatch(struct chain *c, bool closing)
 {
     for (unsigned i = 0; i < c->n_watch; i++) {
         struct io_fd *w = &c->watch[i].io;
-        if (w->fd != c->fd)
-            io_watch(c->io, w, 0);
-        else if (closing)
+        if (w->fd == c->fd && closing)
             io_forget(c->io, w);
-        else
+        else if (w->fd == c->fd)
             io_leave(c->io, w);
     }
-    c->n_watch = 0;
-    io_timer(c->io, &c->timer, 0);
 }
 
 static int chain_step(struct chain *c);
@@ -113,23 +119,28 @@ static void chain_timer(struct io_timer *timer)
     chain_resume((struct chain *)((char *)timer - offsetof(struct chain, timer)));
 }
 
+/* Is number i watched already, on the stream, and wanted again? A plugin's own descriptor may be
+ * another by now, under the same number. */
+static bool watch_stays(const struct chain *c, unsigned i, const struct dp_want *want, unsigned n)
+{
+    return i < n && c->watch[i].io.fd == c->fd && want->fd[i].fd == c->fd;
+}
+
 /* Waits for what `want` says. What was watched before and is wanted again costs nothing. */
 static int chain_watch(struct chain *c, const struct dp_want *want, short how)
 {
     unsigned n = want->nfds < WANT_FDS ? want->nfds : WANT_FDS;
     int failed = 0;
-    for (unsigned i = 0; i < WANT_FDS; i++) {
+    for (unsigned i = 0; i < c->n_watch; i++)
+        if (!watch_stays(c, i, want, n))
+            io_watch(c->io, &c->watch[i].io, 0);
+    for (unsigned i = 0; i < n; i++) {
         struct watch *w = &c->watch[i];
+        short events = (short)(want->fd[i].events & (POLLIN | POLLOUT));
+        w->chain = c;
         w->revents = 0;
-        bool same = i < n && i < c->n_watch && w->io.fd == want->fd[i].fd && w->io.fd == c->fd;
-        if (i < c->n_watch && !same)
-            io_watch(c->io, &w->io, 0);
-        if (i >= n)
-            continue;
         w->io.fd = want->fd[i].fd;
         w->io.ready = chain_ready;
-        w->chain = c;
-        short events = (short)(want->fd[i].events & (POLLIN | POLLOUT));
         if (w->io.fd >= 0)
             failed |= io_watch(c->io, &w->io, events ? events | how : 0);
     }
@@ -218,13 +229,12 @@ static int connect_step(struct chain *c)
     if (result == DP_AGAIN)
         return connect_wait(c);
     c->connecting = false;
-    c->readable = revents & POLLIN;
+    c->told = revents;
     return result;
 }
 
-static void want_init(struct chain *c, struct dp_want *want)
+static void want_happened(const struct chain *c, struct dp_want *want)
 {
-    *want = (struct dp_want){.size = sizeof *want, .now = io_now(c->io)};
     for (unsigned i = 0; i < c->n_watch; i++) {
         want->fd[i].fd = c->watch[i].io.fd;
         want->fd[i].events = c->watch[i].io.events;
@@ -238,7 +248,15 @@ static int stage_start(struct chain *c, struct stage *s, struct dp_want *want, s
         .size = sizeof s->req, .proto = DP_TCP, .to = c->target[c->at], .fd = c->fd};
     int result = stage_ops(s)->start(s->link->dialer->self, s->dial, &s->req, want, conn);
     s->state = result < 0 ? ENDED : RUNNING;
-    return error_checked(result);
+    return result;
+}
+
+static int stage_go(struct chain *c, struct stage *s, struct dp_want *want, struct dp_conn *conn)
+{
+    if (s->state == NOT_STARTED)
+        return stage_start(c, s, want, conn);
+    want_happened(c, want);
+    return stage_ops(s)->step(s->dial, want, conn);
 }
 
 /* A name is of no use to most clients and lies in the plugin's memory: only its port is kept. */
@@ -251,12 +269,9 @@ static void bound_set(struct chain *c, const struct dp_addr *bound)
 
 static int stage_step(struct chain *c, struct stage *s)
 {
-    struct dp_want want;
+    struct dp_want want = {.size = sizeof want, .now = io_now(c->io)};
     struct dp_conn conn = {.size = sizeof conn, .fd = c->fd};
-    want_init(c, &want);
-    int result = s->state == NOT_STARTED ? stage_start(c, s, &want, &conn)
-                                         : error_checked(stage_ops(s)->step(s->dial, &want, &conn));
-    c->readable = false; /* not known */
+    int result = error_checked(stage_go(c, s, &want, &conn));
     if (result == DP_AGAIN)
         return chain_watch(c, &want, 0);
     if (result != DP_OK)
@@ -284,7 +299,7 @@ static int chain_step(struct chain *c)
             return DP_AGAIN;
         if (result < 0)
             return blame_below_top(c, result);
-        chain_unwatch(c, false);
+        chain_unwatch(c);
     } while (++c->at < c->plan->n_targets);
     return DP_OK;
 }
@@ -371,7 +386,8 @@ static bool has_end(const struct stage *s)
 
 struct chain *chain_take(struct chain *c, struct arrival *arrival)
 {
-    *arrival = (struct arrival){.fd = c->fd, .bound = c->bound, .readable = c->readable};
+    *arrival = (struct arrival){.fd = c->fd, .bound = c->bound, .told = c->told};
+    stream_unwatch(c, false);
     c->fd = -1;
     for (unsigned i = 0; i < c->plan->n_targets; i++)
         if (c->stage[i].link && has_end(&c->stage[i]))
@@ -384,7 +400,8 @@ void chain_free(struct chain *c)
 {
     if (!c)
         return;
-    chain_unwatch(c, true);
+    chain_unwatch(c);
+    stream_unwatch(c, true);
     for (unsigned i = CHAIN_TARGETS_MAX; i-- > 0;)
         if (c->stage[i].link && has_end(&c->stage[i]))
             stage_ops(&c->stage[i])->end(c->stage[i].dial);

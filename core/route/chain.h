@@ -27,7 +27,7 @@ struct chain_plan {
 struct arrival {
     int fd;
     struct dp_addr bound; /* what to tell the client; salen 0: not known */
-    bool readable;        /* its first bytes have come */
+    short told;           /* edges that its next watcher is not told again */
 };
 
 struct chain;

@@ -351,7 +351,7 @@ static void relay_begin(struct session *s, const struct arrival *arrival)
     s->state = RELAYING;
     s->relay.over = relay_over;
     s->relay.side[1].io.fd = arrival->fd;
-    s->relay.side[1].readable = arrival->readable;
+    relay_side_told(&s->relay.side[1], arrival->told);
     int failed = relay_start(&s->relay, s->worker->shared, early);
     handshake_free(s);
     if (failed) {
