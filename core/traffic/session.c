@@ -37,6 +37,7 @@
 
 /* After a refusal the client has this long to read it and close (RFC 1928: not more than 10 s). */
 #define REFUSED_NS (2 * NS_PER_S)
+#define DRAIN_READS 8 /* in one go, of what it sends meanwhile */
 
 enum state { GREETING, REQUEST, DIALING, RELAYING, REFUSED, CLOSED };
 
@@ -162,16 +163,24 @@ static enum state refuse_socks5(struct session *s, int code)
     return refuse(s, answer, len);
 }
 
-/* Reads until the client closes. */
-static enum state drain(struct session *s)
+/* Like recv(); -errno. */
+static ssize_t receive(struct session *s, void *buffer, size_t size)
 {
     ssize_t n;
-    while ((n = recv(s->fd, s->worker->shared->buffer, RELAY_BUFFER, 0)) > 0)
+    while ((n = recv(s->fd, buffer, size, 0)) < 0 && errno == EINTR)
         ;
-    if (n == 0 || (errno != EAGAIN && errno != EINTR))
-        return CLOSED;
-    client_side(s)->readable = errno == EINTR;
-    return REFUSED;
+    return n < 0 ? -errno : n;
+}
+
+/* Reads until the client closes, but lets others have their turn: of one that does not stop sending
+ * the rest is told again, or is lost with the connection. */
+static enum state drain(struct session *s)
+{
+    ssize_t n = 1;
+    for (int i = 0; i < DRAIN_READS && n > 0; i++)
+        n = receive(s, s->worker->shared->buffer, RELAY_BUFFER);
+    client_side(s)->readable = false;
+    return n > 0 || n == -EAGAIN ? REFUSED : CLOSED;
 }
 
 static void session_settle(struct session *s)
@@ -277,14 +286,14 @@ static bool fill(struct session *s)
     struct handshake *hs = s->hs;
     struct relay_side *client = client_side(s);
     size_t room = sizeof hs->bytes - hs->len;
-    ssize_t n = recv(s->fd, hs->bytes + hs->len, room, 0);
+    ssize_t n = receive(s, hs->bytes + hs->len, room);
     if (n > 0) {
         hs->len += (size_t)n;
         client->readable = client->more || (size_t)n == room;
         return true;
     }
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        client->readable = errno == EINTR;
+    if (n == -EAGAIN)
+        client->readable = false;
     else if (n < 0 || s->state != DIALING)
         s->state = CLOSED; /* an end while dialing is perhaps only half of it: the relay will see */
     return false;
@@ -355,7 +364,7 @@ static void relay_begin(struct session *s, const struct arrival *arrival)
     int failed = relay_start(&s->relay, s->worker->shared, early);
     handshake_free(s);
     if (failed) {
-        session_close(s);
+        relay_over(&s->relay, RELAY_NO_MEMORY);
         return;
     }
     int64_t idle = timeouts(s)->idle;
@@ -411,6 +420,8 @@ static enum state dial(struct session *s)
     hs->since_ns = io_now(s->worker->io);
     io_timer(s->worker->io, &s->timer, 0); /* the dial has its own limit */
     hs->dial = dial_start(&s->worker->env, &request, dial_over, s);
+    if (!hs->dial && hs->replied)
+        socket_set_reset(s->fd);
     return hs->dial ? DIALING : CLOSED;
 }
 
