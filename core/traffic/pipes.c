@@ -131,3 +131,18 @@ ssize_t pipe_drain(struct pipe *pipe, int fd)
         pipe->len -= (size_t)n;
     return n;
 }
+
+int pipe_read(struct pipe *pipe, void *buffer)
+{
+    char *at = buffer;
+    while (pipe->len) {
+        ssize_t n = read(pipe->out, at, pipe->len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        at += n;
+        pipe->len -= (size_t)n;
+    }
+    return 0;
+}

@@ -37,4 +37,7 @@ unsigned pipes_trim(struct pipes *pipes);
 ssize_t pipe_fill(struct pipe *pipe, int fd);
 ssize_t pipe_drain(struct pipe *pipe, int fd);
 
+/* Empties it into a buffer of pipe->len bytes. Returns 0 or -errno. */
+int pipe_read(struct pipe *pipe, void *buffer);
+
 #endif

@@ -282,6 +282,29 @@ static void again_fire(struct io_timer *t)
         relay_turn(r);
 }
 
+/* ---- rest ---- */
+
+static int side_rest(struct relay_side *to)
+{
+    struct pipes *pipes = to->relay->shared->pipes;
+    size_t len = to->pipe ? to->pipe->len : 0;
+    uint8_t *bytes = len ? malloc(len) : NULL;
+    if (!bytes)
+        return 0; /* nothing to do, or no memory: it goes on as it is */
+    int err = pipe_read(to->pipe, bytes);
+    pipes_give(pipes, to->pipe);
+    to->pipe = NULL;
+    to->pending = bytes;
+    to->pending_off = 0;
+    to->pending_len = (uint32_t)len;
+    return err;
+}
+
+int relay_rest(struct relay *r)
+{
+    return side_rest(&r->side[0]) < 0 || side_rest(&r->side[1]) < 0 ? -1 : 0;
+}
+
 /* ---- life ---- */
 
 /* From inside relay_start(): it ends from the loop. */
