@@ -5,6 +5,7 @@
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from lib.world import TARGET, World
 NAMES = [x for name in ("all", "https", "http", "ftp", "no")
          for x in (name + "_proxy", name.upper() + "_PROXY")]
 WORDS = ["10.0.1.1", "10.0.2.1"]
-PYTHON = sys.executable
+PATH = "/usr/local/bin:/usr/bin:/bin"  # folders that everybody may search
+PYTHON = shutil.which("python3", path=PATH) or sys.executable
 
 
 class Place:
@@ -41,7 +43,7 @@ place = tap.shared(Place)
 def env_of(more=None):
     """The environment of the host, without any proxy of whoever runs the tests."""
     env = {k: v for k, v in environment().items() if k not in NAMES}
-    env["PATH"] = "/usr/local/bin:/usr/bin:/bin"  # folders that everybody may search
+    env["PATH"] = PATH
     env.update(more or {})
     return env
 
