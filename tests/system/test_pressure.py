@@ -289,6 +289,7 @@ def data_limit(t, workers, count):
         raise tap.Skip("a sanitizer has its own uses for memory")
     text = config(ONE, more="workers: %d" % workers)
     first = Host(t, text)
+    tunnels(t, first, p.echoed.port, 4 * workers)  # what each worker needs for its first ones
     limit = (int(first.status("VmData")[0]) + 128) << 10
     first.kill()
     host = Host(t, text, prefix=["prlimit", "--data=%d" % limit])
