@@ -17,6 +17,7 @@ struct pipes {
     struct pipe *idle; /* a stack: the one used last is the warmest */
     unsigned n, n_idle, max;
     unsigned spare; /* fewest idle ones since the last trim */
+    bool refused;   /* since then: the system has no more for us */
 };
 
 struct pipes *pipes_new(unsigned max)
@@ -52,6 +53,7 @@ unsigned pipes_trim(struct pipes *pipes)
     for (unsigned n = pipes->spare; n > 0; n--)
         pipe_close(pipes, pipe_pop(pipes));
     pipes->spare = pipes->n_idle;
+    pipes->refused = false;
     return pipes->n;
 }
 
@@ -88,11 +90,23 @@ static struct pipe *pipe_open(struct pipes *pipes)
     return pipe;
 }
 
+/* Half of them may be stuck for good, with much in them; there is always another half to share. */
+static bool pipes_scarce(const struct pipes *pipes)
+{
+    return pipes->n - pipes->n_idle > pipes->max / 2;
+}
+
 struct pipe *pipes_take(struct pipes *pipes)
 {
     struct pipe *pipe = pipe_pop(pipes);
-    if (!pipe && pipes->n < pipes->max)
+    if (!pipe && pipes->n < pipes->max && !pipes->refused) {
         pipe = pipe_open(pipes);
+        pipes->refused = !pipe; /* asking costs much: not at each read */
+    }
+    if (!pipe)
+        return NULL;
+    pipe->seen = 0;
+    pipe->most = pipes_scarce(pipes) ? PIPE_LITTLE : pipe->size;
     return pipe;
 }
 
@@ -118,7 +132,7 @@ static ssize_t move(int from, int to, size_t len)
 
 ssize_t pipe_fill(struct pipe *pipe, int fd)
 {
-    ssize_t n = move(fd, pipe->in, pipe->size);
+    ssize_t n = move(fd, pipe->in, pipe->most);
     if (n > 0)
         pipe->len += (size_t)n;
     return n;
@@ -130,6 +144,13 @@ ssize_t pipe_drain(struct pipe *pipe, int fd)
     if (n > 0)
         pipe->len -= (size_t)n;
     return n;
+}
+
+bool pipe_is_stuck(struct pipe *pipe)
+{
+    bool same = pipe->len == pipe->seen;
+    pipe->seen = pipe->len;
+    return same && pipe->len <= PIPE_LITTLE;
 }
 
 int pipe_read(struct pipe *pipe, void *buffer)

@@ -8,6 +8,7 @@
 #ifndef TRAFFIC_PIPES_H
 #define TRAFFIC_PIPES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -15,7 +16,12 @@ struct pipe {
     struct pipe *next; /* in the pool */
     int in, out;
     size_t size, len; /* bytes it takes at most, about; bytes in it */
+    size_t most;      /* are put into it */
+    size_t seen;      /* were in it at the last pipe_is_stuck() */
 };
+
+/* When most pipes are taken no more is put into another: so it can be emptied into memory. */
+#define PIPE_LITTLE 65536
 
 struct pipes;
 
@@ -36,6 +42,9 @@ unsigned pipes_trim(struct pipes *pipes);
  * of pipe_fill: the end of the data) or -errno. */
 ssize_t pipe_fill(struct pipe *pipe, int fd);
 ssize_t pipe_drain(struct pipe *pipe, int fd);
+
+/* Has nothing been taken from it since the last call, and is it little? */
+bool pipe_is_stuck(struct pipe *pipe);
 
 /* Empties it into a buffer of pipe->len bytes. Returns 0 or -errno. */
 int pipe_read(struct pipe *pipe, void *buffer);

@@ -286,13 +286,12 @@ static void again_fire(struct io_timer *t)
 
 static int side_rest(struct relay_side *to)
 {
-    struct pipes *pipes = to->relay->shared->pipes;
-    size_t len = to->pipe ? to->pipe->len : 0;
+    size_t len = to->pipe && pipe_is_stuck(to->pipe) ? to->pipe->len : 0;
     uint8_t *bytes = len ? malloc(len) : NULL;
     if (!bytes)
         return 0; /* nothing to do, or no memory: it goes on as it is */
     int err = pipe_read(to->pipe, bytes);
-    pipes_give(pipes, to->pipe);
+    pipes_give(to->relay->shared->pipes, to->pipe);
     to->pipe = NULL;
     to->pending = bytes;
     to->pending_off = 0;

@@ -66,8 +66,8 @@ int relay_start(struct relay *r, struct relay_shared *shared, const struct relay
 /* Readiness that was told before relay_start(), and is not told again. */
 void relay_side_told(struct relay_side *s, short revents);
 
-/* Has waited long for a side to read: what is in a pipe for it waits in memory, so that others get the
- * pipe. Returns 0, or -1: the bytes are lost, and it must end. */
+/* Now and then: what has been in a pipe since the last call, for a side that does not read, waits in
+ * memory, so that others get the pipe. Returns 0, or -1: the bytes are lost, and it must end. */
 int relay_rest(struct relay *r);
 
 /* Stops and frees what it holds; the sockets are the owner's to close, next. Safe on a relay that

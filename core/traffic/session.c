@@ -39,9 +39,6 @@
 #define REFUSED_NS (2 * NS_PER_S)
 #define DRAIN_READS 8 /* in one go, of what it sends meanwhile */
 
-/* A peer that has not read for so long may not read for an hour. */
-#define REST_NS NS_PER_S
-
 enum state { GREETING, REQUEST, DIALING, RELAYING, REFUSED, CLOSED };
 
 /* Needed until the relay runs. */
@@ -470,7 +467,7 @@ void session_check(struct session *s, int64_t now_ns)
     if (!s->kept_alive)
         socket_keepalive(s->stream.fd);
     s->kept_alive = true;
-    if (now_ns - s->relay.active_ns > REST_NS && relay_rest(&s->relay) < 0) {
+    if (relay_rest(&s->relay) < 0) {
         relay_over(&s->relay, RELAY_NO_MEMORY);
         return;
     }

@@ -336,6 +336,37 @@ Test(relay, back_pressure)
     }
 }
 
+/* Others get the pipe, the bytes wait in memory, and none of them is lost. */
+Test(relay, a_side_that_does_not_read_gives_its_pipe_back)
+{
+    static uint8_t piece[200000], got[sizeof piece];
+    struct rig *rig = rig_new(0, 1);
+    struct relay_side *stuck = &rig->relay.side[0];
+    size_t sent = 0, have = 0;
+    rig_start(rig, "", 0, "", 0);
+    fill(piece, sizeof piece, 4);
+    for (int quiet = 0; quiet < 50; turn(rig, 1)) {
+        size_t at = sent % sizeof piece;
+        ssize_t n = send(rig->end[1], piece + at, sizeof piece - at, MSG_NOSIGNAL);
+        sent += n > 0 ? (size_t)n : 0;
+        quiet = n > 0 ? 0 : quiet + 1;
+    }
+    cr_assert(stuck->pipe != NULL);
+    cr_assert(eq(int, relay_rest(&rig->relay), 0));
+    cr_expect(stuck->pipe != NULL, "it may just have been filled");
+    cr_assert(eq(int, relay_rest(&rig->relay), 0));
+    cr_expect(stuck->pipe == NULL);
+    cr_assert(stuck->pending != NULL);
+    cr_expect(le(sz, stuck->pending_len, PIPE_LITTLE));
+    while (have < sent) {
+        ssize_t n = receive(rig, 0, got, sizeof got);
+        cr_assert(n > 0, "%zd after %zu of %zu", n, have, sent);
+        for (ssize_t i = 0; i < n; i++, have++)
+            cr_assert(eq(int, got[i], piece[have % sizeof piece]), "at %zu", have);
+    }
+    rig_close(rig);
+}
+
 /* ---- what stands in the way ---- */
 
 static void on_alarm(int sig)
