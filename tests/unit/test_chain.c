@@ -6,9 +6,12 @@
 #include "lib/fake_route.h"
 #include "lib/plugin_fake.h"
 #include "route/socket.h"
+#include "traffic/loop.h"
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define LENGTH(table) (sizeof(table) / sizeof *(table))
@@ -508,4 +511,107 @@ Test(chain, nothing_is_read_that_belongs_to_the_next_level)
     static const size_t pieces[] = {1, 2, 3, 7, 12, 1000};
     for (size_t i = 0; i < LENGTH(pieces); i++)
         socks_over_socks(pieces[i]);
+}
+
+/* ---- on epoll: a registration is kept, and an edge is told once ---- */
+
+struct chain_run {
+    struct loop *loop;
+    struct io_timer limit;
+    struct arrival arrival;
+    int result;
+};
+
+static void limit_fire(struct io_timer *t)
+{
+    loop_stop(((struct chain_run *)((char *)t - offsetof(struct chain_run, limit)))->loop);
+}
+
+static void chain_arrived(struct chain *chain, void *ctx, int result)
+{
+    struct chain_run *run = ctx;
+    run->result = result;
+    if (result == DP_OK)
+        cr_expect(eq(ptr, chain_take(chain, &run->arrival), NULL));
+    loop_stop(run->loop);
+}
+
+/* Waits until the other end has all that was sent. */
+static void delivered(int fd)
+{
+    int waiting = 1;
+    for (int i = 0; i < 1000 && waiting; i++) {
+        cr_assert(eq(int, ioctl(fd, SIOCOUTQ, &waiting), 0));
+        usleep(waiting ? 1000 : 0);
+    }
+}
+
+/* What the server said before the loop looked: the relay will not be told of it again. */
+Test(chain, what_came_with_the_connection)
+{
+    static const struct {
+        const char *said;
+        bool ended;
+    } rows[] = {{"", false}, {"hello", false}, {"", true}, {"hello", true}};
+    struct dp_addr server;
+    int fd = fake_listen("127.0.0.1", 16, &server);
+    struct fake_world w = {.link = {{.name = "a", .shape = FAKE_SOCKET, .local = "127.0.0.2"}}};
+    struct chain_run run = {.loop = loop_new(), .limit = {.fire = limit_fire}};
+    fake_world_open(&w);
+    w.env.io = loop_io(run.loop);
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        struct chain_plan plan;
+        struct chain *chain;
+        chain_plan_init(&plan, w.router->link[0], false);
+        int err = chain_start(&w.env, &plan, &server, chain_arrived, &run, &chain);
+        cr_assert(eq(int, err, DP_AGAIN));
+        int peer = accept(fd, NULL, NULL);
+        send(peer, rows[i].said, strlen(rows[i].said), MSG_NOSIGNAL);
+        if (rows[i].ended)
+            shutdown(peer, SHUT_WR);
+        delivered(peer);
+        run.result = DP_AGAIN;
+        io_timer(w.env.io, &run.limit, io_now(w.env.io) + NS_PER_S);
+        loop_run(run.loop);
+        cr_assert(eq(int, run.result, DP_OK));
+        cr_expect(eq(int, run.arrival.readable, *rows[i].said || rows[i].ended), "row %zu", i);
+        cr_expect(eq(int, run.arrival.hung_up, rows[i].ended), "row %zu", i);
+        struct io_fd taken = {.fd = run.arrival.fd};
+        io_watch(w.env.io, &taken, POLLIN | POLLOUT | IO_EDGE);
+        io_forget(w.env.io, &taken);
+        close(run.arrival.fd);
+        close(peer);
+    }
+    loop_free(run.loop);
+    close_world(&w, "arrivals");
+    close(fd);
+}
+
+/* The next link's connection has the number of the one before, and is watched all the same. */
+Test(chain, a_tunnel_that_fails_as_soon_as_it_is_connected)
+{
+    struct dp_addr server;
+    char hop[ADDR_TEXT];
+    int fd = fake_listen("127.0.0.1", 16, &server);
+    struct fake_world w = {.real_clock = true,
+                           .retries = 1,
+                           .link = {{.name = "a",
+                                     .shape = FAKE_TUNNEL,
+                                     .hop = addr_text(&server, hop),
+                                     .n_acts = 1,
+                                     .act = {{DP_ERR_LINK, 0}}},
+                                    {.name = "b", .shape = FAKE_TUNNEL, .hop = hop}}};
+    struct chain_run run = {.loop = loop_new(), .limit = {.fire = limit_fire}};
+    fake_world_open(&w);
+    w.env.io = loop_io(run.loop);
+    fake_dial_start(&w, "192.0.2.1:80");
+    int64_t until = clock_now_ns() + NS_PER_S;
+    while (!w.over && clock_now_ns() < until) {
+        io_timer(w.env.io, &run.limit, 1);
+        loop_run(run.loop);
+    }
+    cr_expect(same(w.won, "b"), "'%s'", w.won);
+    close_world(&w, "a number again");
+    loop_free(run.loop);
+    close(fd);
 }
