@@ -50,8 +50,8 @@ static inline int64_t io_now(struct io *io)
 
 /* Waits for `events` on w->fd from now on; 0 stops. `revents` of ready() are of poll(2): what was
  * asked for of it, and POLLERR and POLLHUP, with which all that was asked for is told as well; with
- * IO_EDGE also POLLRDHUP and POLLPRI. w->fd must not change while started. Returns 0, or -1 when out of memory:
- * then nothing is waited for. Stopping cannot fail. */
+ * IO_EDGE also POLLRDHUP, and POLLPRI with POLLIN. w->fd must not change while started. Returns 0,
+ * or -1 when out of memory: then nothing is waited for. Stopping cannot fail. */
 static inline int io_watch(struct io *io, struct io_fd *w, short events)
 {
     return events == w->events ? 0 : io->ops->watch(io, w, events);

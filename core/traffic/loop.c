@@ -68,7 +68,7 @@ static uint32_t mask_of(short events)
 {
     uint32_t mask = (events & POLLIN ? EPOLLIN : 0U) | (events & POLLOUT ? EPOLLOUT : 0U);
     if (events & IO_EDGE)
-        mask |= EPOLLET | EPOLLRDHUP | EPOLLPRI;
+        mask |= EPOLLET | EPOLLRDHUP | (events & POLLIN ? EPOLLPRI : 0U);
     return mask | (events & IO_SHARED ? EPOLLEXCLUSIVE : 0U);
 }
 

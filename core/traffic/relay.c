@@ -165,8 +165,8 @@ static enum moved pump_spliced(struct relay_side *from, struct pipe *pipe)
     ssize_t n = pipe_fill(pipe, from->io.fd);
     if (n <= 0) {
         pipes_give(from->relay->shared->pipes, pipe);
-        if (n == -EINVAL || (n == -EAGAIN && from->more))
-            from->calm = CALM; /* this socket cannot, or urgent data is in the way */
+        if (n == -EINVAL)
+            from->calm = CALM; /* this socket cannot */
         else
             return n == 0 ? read_ended(from) : read_failed(from, (int)-n);
         return MOVED;
@@ -179,7 +179,8 @@ static enum moved pump_spliced(struct relay_side *from, struct pipe *pipe)
 
 static enum moved pump(struct relay_side *from)
 {
-    struct pipe *pipe = from->calm < CALM ? pipes_take(from->relay->shared->pipes) : NULL;
+    bool bulk = from->calm < CALM && !from->urgent;
+    struct pipe *pipe = bulk ? pipes_take(from->relay->shared->pipes) : NULL;
     return pipe ? pump_spliced(from, pipe) : pump_copied(from);
 }
 
@@ -234,26 +235,50 @@ static void interest(struct relay_side *s)
     io_watch(s->relay->shared->io, &s->io, events);
 }
 
-static void relay_turn(struct relay *r)
+static void relay_go_on(struct relay *r)
 {
-    enum moved m[2] = {move(&r->side[0]), move(&r->side[1])};
-    r->active_ns = io_now(r->shared->io);
     interest(&r->side[0]);
     interest(&r->side[1]);
-    if (m[0] == BROKEN || m[1] == BROKEN)
+    if (r->last_ns && !r->again.at_ns)
+        io_timer(r->shared->io, &r->again, r->last_ns);
+}
+
+/* At an error nothing more is tried: a socket tells it once, and then that its data has ended. */
+static void relay_turn(struct relay *r)
+{
+    bool broken = false, no_memory = false;
+    for (int i = 0; i < 2 && !broken; i++) {
+        enum moved m = move(&r->side[i]);
+        broken = m == BROKEN;
+        no_memory |= m == NO_MEMORY;
+    }
+    r->active_ns = io_now(r->shared->io);
+    if (broken)
         relay_break(r);
-    else if (m[0] == NO_MEMORY || m[1] == NO_MEMORY)
+    else if (no_memory)
         r->over(r, RELAY_NO_MEMORY);
     else if (r->side[0].shut && r->side[1].shut)
         r->over(r, RELAY_DONE);
-    else if (r->last_ns && !r->again.at_ns)
-        io_timer(r->shared->io, &r->again, r->last_ns);
+    else
+        relay_go_on(r);
+}
+
+/* Reads stop before an urgent byte, pipes get no further at all, and the byte itself would be passed
+ * over: from now on it is one as any other (RFC 6093), but reads stop there still. */
+static void side_urgent(struct relay_side *s)
+{
+    int on = 1;
+    if (!s->urgent)
+        setsockopt(s->io.fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+    s->urgent = true;
 }
 
 void relay_side_told(struct relay_side *s, short revents)
 {
     if (revents & (POLLOUT | POLLERR | POLLHUP))
         s->blocked = false;
+    if (revents & POLLPRI)
+        side_urgent(s);
     if (revents & (POLLPRI | POLLRDHUP | POLLERR | POLLHUP))
         s->more = true;
     if (revents & ~POLLOUT)

@@ -35,6 +35,7 @@ struct relay_side {
     uint64_t received;
     bool readable; /* a read may find something */
     bool more;     /* behind what a read brings: its end, an error, urgent data */
+    bool urgent;   /* it has sent urgent data */
     bool blocked;  /* a write found no room */
     bool ended;    /* its data has ended */
     bool shut;     /* it has been told that the other's has */

@@ -431,7 +431,7 @@ Test(loop, forgetting_costs_no_call)
     unpair(fd);
 }
 
-/* What takes the place of a descriptor: a socket that is ready for nothing, as one that connects. */
+/* What takes the place of a descriptor: a socket ready for nothing, as one that connects. */
 static struct stand_in {
     int fd[2];
     enum closed how;

@@ -350,6 +350,7 @@ static int take_all_there_is(void)
         return 4;
     pipe[--n]->len = 1; /* so that it is closed */
     pipes_give(pool, pipe[n]);
+    pipes_trim(pool); /* who has been refused asks again after it only */
     return (pipe[n] = pipes_take(pool)) && pipe[n]->size >= SIZE_MIN ? 0 : 5;
 }
 
