@@ -5,10 +5,20 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
 
 TestSuite(loop_time, .init = loop_open, .fini = loop_close);
 
 /* ---- timers ---- */
+
+static int waits; /* calls of epoll_wait(): this stands before the C library's */
+
+int epoll_wait(int epoll, struct epoll_event *events, int max, int timeout)
+{
+    waits++;
+    return (int)syscall(SYS_epoll_pwait, epoll, events, max, timeout, NULL, 0);
+}
 
 static int64_t last_due_ns;
 
@@ -54,17 +64,14 @@ Test(loop_time, the_loop_sleeps_until_a_timer)
 {
     for (int ms = 0; ms < 8; ms++) {
         struct seen s = seen(-1);
-        struct timespec cpu, cpu_after;
         s.act = check_due;
         last_due_ns = 0;
         set_timer(&s, io_now(io) + ms * NS_PER_MS + 500000);
         io_timer(io, &pause_timer, s.timer.at_ns + 1);
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+        waits = 0;
         loop_run(loop);
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu_after);
         cr_expect(eq(int, s.n, 1));
-        int64_t ns = (cpu_after.tv_sec - cpu.tv_sec) * NS_PER_S + cpu_after.tv_nsec - cpu.tv_nsec;
-        cr_expect(ns < ms * NS_PER_MS / 2 + NS_PER_MS, "%d ms: %jd ns of CPU", ms, (intmax_t)ns);
+        cr_expect(waits <= 2, "%d ms: %d turns", ms, waits);
     }
 }
 
