@@ -86,7 +86,7 @@ accepted() { # accepted NAME
 
 # port_of FILE: the port that a program has written, once it has.
 port_of() {
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    for _ in $(seq 200); do
         port=$(grep -Eo '(^|on 127\.0\.0\.1:)[0-9]+' "$1" | sed 's/.*://')
         [ -z "$port" ] || break
         sleep 0.1
