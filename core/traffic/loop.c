@@ -146,10 +146,10 @@ static void loop_event(struct loop *loop, const struct epoll_event *event)
 {
     int fd = (int)(uint32_t)event->data.u64;
     struct slot *slot = &loop->slot[fd];
-    if (slot->registrations != (uint32_t)(event->data.u64 >> 32) || !slot->mask)
+    if (slot->registrations != (uint32_t)(event->data.u64 >> 32))
         return;
     if (!slot->w) {
-        slot_forget(loop, fd); /* it was left, and nobody took it */
+        slot_forget(loop, fd); /* it was left, and nobody has taken it */
         return;
     }
     short told = revents_told(event->events, slot->w->events);
