@@ -246,7 +246,7 @@ static void relay_go_on(struct relay *r)
 /* At an error nothing more is tried: a socket tells it once, and then that its data has ended. */
 static void relay_turn(struct relay *r)
 {
-    bool broken = false, no_memory = false;
+    bool broken = r->last_ns && io_now(r->shared->io) >= r->last_ns, no_memory = false;
     for (int i = 0; i < 2 && !broken; i++) {
         enum moved m = move(&r->side[i]);
         broken = m == BROKEN;
@@ -300,11 +300,7 @@ static void side_ready(struct io_fd *io, short revents)
 
 static void again_fire(struct io_timer *t)
 {
-    struct relay *r = (struct relay *)((char *)t - offsetof(struct relay, again));
-    if (r->last_ns && io_now(r->shared->io) >= r->last_ns)
-        relay_break(r);
-    else
-        relay_turn(r);
+    relay_turn((struct relay *)((char *)t - offsetof(struct relay, again)));
 }
 
 /* ---- rest ---- */

@@ -79,19 +79,32 @@ static void owner_watches(struct rig *rig, int who)
     turn(rig, 0);
 }
 
-/* Reads at both ends, in turns, what is expected there, or until nothing comes any more. */
-static void read_both(struct rig *rig, uint8_t *got[2], size_t have[2], const size_t want[2])
+/* What comes at one end. */
+struct arriving {
+    uint8_t bytes[(1 << 20) + sizeof said];
+    size_t len, want;
+    ssize_t end; /* 0, or -errno; 1: not yet */
+};
+
+static bool arrive(struct rig *rig, int i, struct arriving *a)
+{
+    if (rig->end[i] < 0 || a->len == a->want || a->end <= 0)
+        return false;
+    ssize_t n = recv(rig->end[i], a->bytes + a->len, a->want - a->len, 0);
+    if (n > 0)
+        a->len += (size_t)n;
+    else if (n == 0 || errno != EAGAIN)
+        a->end = n < 0 ? -errno : 0;
+    return n > 0;
+}
+
+/* Reads at both ends, in turns, what is wanted there, or until nothing comes any more. */
+static void read_both(struct rig *rig, struct arriving a[2])
 {
     int64_t until = clock_now_ns() + 2 * NS_PER_S;
-    while ((have[0] < want[0] || have[1] < want[1]) && clock_now_ns() < until) {
-        bool any = false;
-        for (int i = 0; i < 2; i++) {
-            ssize_t n = -1;
-            if (rig->end[i] >= 0 && have[i] < want[i])
-                n = recv(rig->end[i], got[i] + have[i], want[i] - have[i], 0);
-            have[i] += n > 0 ? (size_t)n : 0;
-            any |= n > 0;
-        }
+    while ((a[0].len < a[0].want || a[1].len < a[1].want) && clock_now_ns() < until) {
+        bool any = arrive(rig, 0, &a[0]);
+        any |= arrive(rig, 1, &a[1]);
         if (rig->over && !any)
             return;
         turn(rig, 0);
@@ -105,20 +118,23 @@ struct start {
     size_t early[2];    /* bytes to be sent first, by side */
 };
 
-static void expect_reset(struct rig *rig, const struct start *c, const size_t have[2],
-                         const size_t want[2])
+static void expect_reset(struct rig *rig, const struct start *c, const struct arriving a[2])
 {
+    const struct arriving *other = &a[!c->who];
     expect_over(rig, RELAY_RESET);
     /* what fits into the socket's buffer at once arrives; what does not, may or may not */
     if (c->early[!c->who] < 100000)
-        cr_expect(eq(sz, have[!c->who], want[!c->who]));
+        cr_expect(eq(sz, other->len, other->want));
+    ssize_t end = other->end;
+    while (end > 0)
+        end = receive(rig, !c->who, rig->bench->shared.buffer, RELAY_BUFFER);
+    cr_expect(eq(i64, end, -ECONNRESET), "no end is told before");
 }
 
-static void expect_both_go_on(struct rig *rig, const struct start *c, const size_t have[2],
-                              const size_t want[2])
+static void expect_both_go_on(struct rig *rig, const struct start *c, const struct arriving a[2])
 {
     for (int i = 0; i < 2; i++)
-        cr_expect(eq(sz, have[i], want[i]), "side %d", i);
+        cr_expect(eq(sz, a[i].len, a[i].want), "side %d", i);
     expect_idle(rig);
     if (c->before == BYTES_AND_END || c->before == END) {
         expect_end(rig, !c->who, 0);
@@ -133,31 +149,41 @@ static void expect_both_go_on(struct rig *rig, const struct start *c, const size
     expect_over(rig, RELAY_DONE);
 }
 
+/* The bytes to be sent first, of this side. */
+static const uint8_t *early_bytes(unsigned side)
+{
+    static uint8_t early[2][1 << 20];
+    static bool made[2];
+    for (size_t at = 0; !made[side] && at < sizeof early[side]; at++)
+        early[side][at] = byte_at(at, side);
+    made[side] = true;
+    return early[side];
+}
+
 static void start(const struct start *c)
 {
-    static uint8_t early[2][1 << 20], buffer[2][(1 << 20) + sizeof said];
-    uint8_t *got[2] = {buffer[0], buffer[1]};
+    static struct arriving a[2];
     struct rig *rig = rig_new(0, 1);
-    size_t want[2] = {c->early[0], c->early[1]}, have[2] = {0, 0};
     bool bytes = c->before == BYTES || c->before == BYTES_AND_END || c->before == BYTES_AND_RESET;
-    want[!c->who] += bytes ? strlen(said) : 0;
-    for (unsigned i = 0; i < 2; i++)
-        for (size_t at = 0; early[i][1] == 0 && at < sizeof early[i]; at++)
-            early[i][at] = byte_at(at, i);
+    for (int i = 0; i < 2; i++) {
+        a[i].want = c->early[i] + (bytes && i != c->who ? strlen(said) : 0);
+        a[i].len = 0;
+        a[i].end = 1;
+    }
     do_before(rig, c->who, c->before);
     if (c->watched)
         owner_watches(rig, c->who);
-    rig_start(rig, early[0], c->early[0], early[1], c->early[1]);
-    read_both(rig, got, have, want);
-    for (int i = 0; i < 2; i++) {
-        size_t of_early = have[i] < c->early[i] ? have[i] : c->early[i];
-        cr_expect(eq(int, memcmp(got[i], early[i], of_early), 0));
-        cr_expect(eq(int, memcmp(got[i] + of_early, said, have[i] - of_early), 0));
+    rig_start(rig, early_bytes(0), c->early[0], early_bytes(1), c->early[1]);
+    read_both(rig, a);
+    for (unsigned i = 0; i < 2; i++) {
+        size_t of_early = a[i].len < c->early[i] ? a[i].len : c->early[i];
+        cr_expect(eq(int, memcmp(a[i].bytes, early_bytes(i), of_early), 0));
+        cr_expect(eq(int, memcmp(a[i].bytes + of_early, said, a[i].len - of_early), 0));
     }
     if (c->before == RESET || c->before == BYTES_AND_RESET)
-        expect_reset(rig, c, have, want);
+        expect_reset(rig, c, a);
     else
-        expect_both_go_on(rig, c, have, want);
+        expect_both_go_on(rig, c, a);
     rig_close(rig);
 }
 
