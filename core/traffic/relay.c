@@ -228,18 +228,18 @@ static void relay_break(struct relay *r)
 
 /* That more has come is of no interest while what is known to be there cannot be passed on. It is
  * asked for again when all has been read. */
-static void interest(struct relay_side *s)
+static int interest(struct relay_side *s)
 {
     bool deaf = s->readable && other(s)->blocked;
     short events = (short)(deaf ? s->io.events & ~POLLIN : s->io.events | POLLIN);
-    io_watch(s->relay->shared->io, &s->io, events);
+    return io_watch(s->relay->shared->io, &s->io, events);
 }
 
 static void relay_go_on(struct relay *r)
 {
-    interest(&r->side[0]);
-    interest(&r->side[1]);
-    if (r->last_ns && !r->again.at_ns)
+    if (interest(&r->side[0]) < 0 || interest(&r->side[1]) < 0)
+        r->over(r, RELAY_NO_MEMORY);
+    else if (r->last_ns && !r->again.at_ns)
         io_timer(r->shared->io, &r->again, r->last_ns);
 }
 

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
@@ -363,8 +364,10 @@ struct server *server_new(unsigned n_workers, struct loop *main_loop, struct con
         s->n_files = budget_limit();
         if (!budget_set(&s->budget, s->n_files, budget_open()))
             err = EMFILE;
-        else if (workers_prepare(s, n_workers))
+        else if (workers_prepare(s, n_workers)) {
+            malloc_trim(0); /* in workers it may else be the first call of all, in two at once */
             err = workers_start(s, n_workers);
+        }
     }
     if (!err)
         return s;

@@ -131,6 +131,8 @@ void session_close(struct session *s)
         stream_close(&s->stream, io_now(w->io), s->relay.side[1].received,
                      s->relay.side[0].received);
     close(s->fd);
+    if (w->unchecked == s)
+        w->unchecked = s->next;
     *s->prev = s->next;
     if (s->next)
         s->next->prev = s->prev;

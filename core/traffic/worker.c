@@ -20,7 +20,11 @@
 #define PACE_MAX 5
 #define PATIENCE 8
 
-#define CHECK_NS (2 * NS_PER_S) /* between looks at whether sessions' peers are still there */
+/* Between rounds of looks at whether sessions' peers are still there. One is some system calls: many
+ * sessions are looked at a part at a time. */
+#define CHECK_NS (2 * NS_PER_S)
+#define CHECK_PART 256
+#define CHECK_PART_NS (20 * NS_PER_MS)
 
 /* Out of descriptors or memory: how long nothing is accepted, if no session ends before. Clients wait
  * in the backlog. */
@@ -65,13 +69,19 @@ struct handover {
     int fd;
     uint32_t source;
     struct dp_addr client;
-    char listener[65]; /* by name: the other worker may be ahead or behind in configuration */
+    /* The other worker may be ahead or behind in configuration: there the listener may have another
+     * name, or another socket, but not both. */
+    int listening;
+    char listener[65];
 };
 
-static const struct conf_listener *listener_named(const struct worker *w, const char *name)
+static const struct conf_listener *listener_find(const struct worker *w, const struct handover *h)
 {
     for (size_t i = 0; i < w->n_acceptors; i++)
-        if (strcmp(w->acceptor[i].conf->name, name) == 0)
+        if (w->acceptor[i].io.fd == h->listening)
+            return w->acceptor[i].conf;
+    for (size_t i = 0; i < w->n_acceptors; i++)
+        if (strcmp(w->acceptor[i].conf->name, h->listener) == 0)
             return w->acceptor[i].conf;
     return NULL;
 }
@@ -79,7 +89,7 @@ static const struct conf_listener *listener_named(const struct worker *w, const 
 static void handover_run(struct worker *w, struct message *m)
 {
     struct handover *h = (struct handover *)m;
-    const struct conf_listener *conf = listener_named(w, h->listener);
+    const struct conf_listener *conf = listener_find(w, h);
     if (conf) {
         session_start(w, h->fd, &h->client, conf, h->source);
     } else {
@@ -103,23 +113,24 @@ static struct worker *worker_least(struct worker *w)
     return best;
 }
 
-static void client_give(struct worker *w, const struct conf_listener *conf, int fd,
-                        const struct dp_addr *client, uint32_t source)
+static void client_give(const struct acceptor *a, int fd, const struct dp_addr *client,
+                        uint32_t source)
 {
-    struct worker *to = worker_least(w);
+    struct worker *w = a->worker, *to = worker_least(w);
     struct handover *h = NULL;
     if (to != w && !(h = malloc(sizeof *h)))
         to = w;
     dp_add(&to->n_sessions, 1);
     if (to == w) {
-        session_start(w, fd, client, conf, source);
+        session_start(w, fd, client, a->conf, source);
         return;
     }
     h->message.run = handover_run;
     h->fd = fd;
     h->source = source;
     h->client = *client;
-    snprintf(h->listener, sizeof h->listener, "%s", conf->name);
+    h->listening = a->io.fd;
+    snprintf(h->listener, sizeof h->listener, "%s", a->conf->name);
     worker_send(to, &h->message);
 }
 
@@ -231,7 +242,7 @@ static void accepted(struct acceptor *a, int fd, const struct dp_addr *client)
     uint32_t source;
     w->shortage_known = false;
     if (client_allowed(a->conf, client) && client_counted(w, a->conf, client, &source)) {
-        client_give(w, a->conf, fd, client, source);
+        client_give(a, fd, client, source);
         return;
     }
     close(fd);
@@ -330,9 +341,16 @@ static void sessions_check(struct io_timer *t)
 {
     struct worker *w = (struct worker *)((char *)t - offsetof(struct worker, check));
     int64_t now = io_now(w->io);
-    for (struct session *s = w->sessions, *next; s; s = next) {
-        next = session_next(s);
+    if (!w->unchecked)
+        w->unchecked = w->sessions;
+    for (int i = 0; i < CHECK_PART && w->unchecked; i++) {
+        struct session *s = w->unchecked;
+        w->unchecked = session_next(s);
         session_check(s, now);
+    }
+    if (w->unchecked) {
+        io_timer(w->io, &w->check, now + CHECK_PART_NS);
+        return;
     }
     heap_trim(w);
     if (pipes_trim(w->shared->pipes) > 0 || w->sessions)

@@ -55,7 +55,8 @@ struct worker {
     bool paused;         /* accepts nothing, for want of descriptors or memory */
     bool shortage_known; /* and has said so */
     struct io_timer pause, check;
-    struct session *sessions; /* a list */
+    struct session *sessions;  /* a list */
+    struct session *unchecked; /* the rest of it, in the round of looks that is on; NULL: none is */
     struct slab session_slab;
     uint32_t n_handshakes; /* sessions that are not yet relayed */
     bool trim_due;         /* some have been since the heap was trimmed */
