@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The main figures of a run as a drawing (SVG) that follows the reader's light or dark."""
 
+import statistics
 from xml.sax.saxutils import escape
 
 from report import OURS, number
@@ -36,7 +37,7 @@ path { stroke: #ffffff; stroke-width: 3; fill: none }
 
 PANEL_W, BAR_X, BAR_W, ROW_H, HEAD_H, GAP = 440, 124, 220, 22, 34, 22
 CAPTION_H = 40
-CUT = 5  # a bar of more than so many times ours is cut short
+CUT = 5  # a bar of more than so many times the median is cut short
 
 
 def _values(results, panel):
@@ -51,10 +52,9 @@ def _values(results, panel):
 
 def _scale(values):
     """The value of a whole bar, so that one huge figure does not hide the others."""
-    ours = dict(values).get(OURS)
-    largest = max(value for _, value in values)
-    kept = [value for _, value in values if ours is None or value <= CUT * ours]
-    return largest if len(kept) == len(values) else max(kept) * 1.15
+    middle = statistics.median(value for _, value in values)
+    kept = [value for _, value in values if value <= CUT * middle]
+    return max(kept) if len(kept) == len(values) else max(kept) * 1.15
 
 
 def _bar(peer, value, unit, whole, y):
