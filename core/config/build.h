@@ -54,10 +54,16 @@ const struct tree_node *build_find(const struct option_scope *scope,
                                    const struct tree_node *section, const char *kind,
                                    const struct tree_node *node, const char *key, const char *name);
 
+/* The pool that the key `pool` of a section names; not given, the only one, or the one called `all`.
+ * NULL after reporting a mistake. */
+const struct conf_pool *build_pool(const struct build *b, const struct option_scope *scope,
+                                   const struct dp_str *name);
+
 /* Each fills its part of b->config, in this order. */
 void build_links(struct build *b);
 void build_pools(struct build *b);
 void build_listeners(struct build *b);
+void build_dante(struct build *b, const struct tree_node *map); /* NULL: there is no such section */
 
 /* Does the link's dialer talk on a stream the host has connected? */
 static inline bool link_is_tunnel(const struct conf_link *link)

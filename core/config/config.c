@@ -32,9 +32,9 @@ static const struct dp_opt top_opts[] = {
     {.name = "links", .type = OPTION_MAP},
     {.name = "pools", .type = OPTION_MAP},
     {.name = "timeouts", .type = OPTION_MAP},
+    {.name = "dante", .type = OPTION_MAP},
     {.name = "rules", .type = OPTION_LATER},
     {.name = "users-file", .type = OPTION_LATER},
-    {.name = "dante", .type = OPTION_LATER},
     {.name = "admin", .type = OPTION_LATER},
     {.name = "metrics", .type = OPTION_LATER},
     {.name = "control", .type = OPTION_LATER},
@@ -181,16 +181,14 @@ static void build_workers(struct build *b, const struct option_scope *scope,
     b->config->workers = (uint32_t)n;
 }
 
-static void build_path(struct build *b, const struct dp_list *own, const char *const *fallback_path,
-                       size_t n_fallback)
+static void build_path(struct build *b, const struct option_scope *scope, const struct dp_list *own,
+                       const char *const *fallback_path, size_t n_fallback)
 {
     const char **path = memory_alloc(b->memory, (own->n + n_fallback) * sizeof *path);
     if (!path)
         return;
     for (uint32_t i = 0; i < own->n; i++)
-        path[i] = own->item[i].p[0] == '/'
-                      ? own->item[i].p
-                      : memory_printf(b->memory, "%s/%s", b->folder, own->item[i].p);
+        path[i] = option_path(scope, own->item[i].p);
     for (size_t i = 0; i < n_fallback; i++)
         path[own->n + i] = memory_text(b->memory, fallback_path[i], strlen(fallback_path[i]));
     if (memory_failed(b->memory))
@@ -262,12 +260,13 @@ void build_config(struct build *b, const struct tree_node *root, const char *con
     check_links(b, root);
     build_workers(b, &scope, &keys->workers);
     build_timeouts(b, timeouts);
-    build_path(b, &keys->plugin_path, fallback_path, n_fallback);
+    build_path(b, &scope, &keys->plugin_path, fallback_path, n_fallback);
     build_links(b);
     if (!b->link)
         return;
     build_pools(b);
     build_listeners(b);
+    build_dante(b, tree_find(root, "dante"));
 }
 
 bool build_begin(struct build *b)

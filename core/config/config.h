@@ -71,6 +71,15 @@ struct conf_timeouts {
     int64_t handshake, connect, attempt, idle, drain; /* ns; idle 0: no limit */
 };
 
+/* For danted with the module preloaded; dispatch-host itself has no use for it. */
+struct conf_dante {
+    const struct dp_addr *anchor; /* without ports; a socket bound to one of them is the module's */
+    size_t n_anchors;             /* at least 1 */
+    const struct conf_pool *pool;
+    const char *state; /* the file that is the shared mapping; NULL: none */
+    const struct tree_node *node;
+};
+
 enum { CONF_WORKERS_MAX = 64 };
 
 struct config {
@@ -85,8 +94,9 @@ struct config {
     const struct conf_listener *listener;
     size_t n_listeners;
     struct conf_timeouts timeouts;
-    struct conf_memory *memory; /* owns all of the above */
-    unsigned refs;              /* config_free() frees when it was the last; 1 at first */
+    const struct conf_dante *dante; /* NULL: no such section */
+    struct conf_memory *memory;     /* owns all of the above */
+    unsigned refs;                  /* config_free() frees when it was the last; 1 at first */
 };
 
 /* Reads and checks a whole file. `fallback_path`: plugin folders that follow plugin-path's (or the

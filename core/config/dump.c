@@ -145,6 +145,23 @@ static void dump_timeouts(const struct conf_timeouts *timeouts, FILE *out)
         fprintf(out, "  %s: %s\n", line[i].key, units_duration_text(line[i].ns, text));
 }
 
+static void dump_dante(const struct conf_dante *dante, FILE *out)
+{
+    char text[ADDR_TEXT];
+    fputs("dante:\n  anchors: [", out);
+    for (size_t i = 0; i < dante->n_anchors; i++) {
+        fputs(i ? ", " : "", out);
+        print_text(addr_ip_text(&dante->anchor[i], text), out);
+    }
+    fputs("]\n  pool: ", out);
+    print_text(dante->pool->name, out);
+    if (dante->state) {
+        fputs("\n  state: ", out);
+        print_text(dante->state, out);
+    }
+    fputc('\n', out);
+}
+
 void config_dump(const struct config *config, FILE *out)
 {
     struct dump d = {.config = config, .out = out};
@@ -162,6 +179,8 @@ void config_dump(const struct config *config, FILE *out)
         dump_pool(&d, &config->pool[i]);
     fputs("timeouts:\n", out);
     dump_timeouts(&config->timeouts, out);
+    if (config->dante)
+        dump_dante(config->dante, out);
 }
 
 /* ---- --dump-plugin ---- */

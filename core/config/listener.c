@@ -101,31 +101,6 @@ static void check_exposure(const struct option_scope *scope, const struct listen
                      "for whom it is, or `open: yes` for everybody");
 }
 
-static void pool_missing(const struct build *b, const struct option_scope *scope)
-{
-    char names[200] = "";
-    size_t len = 0;
-    for (size_t i = 0; i < b->pools->n && len < sizeof names - 1; i++) {
-        int n = snprintf(names + len, sizeof names - len, "%s%s", i ? ", " : "",
-                         b->pools->item[i]->key);
-        len += n > 0 ? (size_t)n : 0;
-    }
-    option_error(scope, NULL, "pool", "must be given, for there are several: %s", names);
-}
-
-static const struct conf_pool *
-listener_pool(const struct build *b, const struct option_scope *scope, const struct dp_str *name)
-{
-    const struct tree_node *node = tree_find(scope->map, "pool"), *entry = NULL;
-    if (name->p)
-        entry = build_find(scope, b->pools, "pool", node, "pool", name->p);
-    else if (b->pools->n == 1)
-        entry = b->pools->item[0];
-    else if (!node && !(entry = tree_find(b->pools, "all")))
-        pool_missing(b, scope);
-    return entry ? &b->pool[entry->index] : NULL;
-}
-
 /* The untouched bytes of a raw listener need a server at the other end of each link. */
 static void check_raw(const struct option_scope *scope, const struct conf_listener *listener)
 {
@@ -190,7 +165,7 @@ static void listener_build(struct build *b, const struct tree_node *entry,
     listener->protocols = listener_protocols(&scope, &keys->protocols);
     listener->early_reply = keys->early_reply;
     check_early_reply(&scope, listener);
-    listener->pool = listener_pool(b, &scope, &keys->pool);
+    listener->pool = build_pool(b, &scope, &keys->pool);
     listener_allow(&scope, &keys->allow, listener);
     check_raw(&scope, listener);
     if (!keys->listen.salen && !keys->listen.name)

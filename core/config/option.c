@@ -38,6 +38,11 @@ void option_error(const struct option_scope *scope, const struct tree_node *node
                name ? ": " : "", text);
 }
 
+const char *option_path(const struct option_scope *scope, const char *path)
+{
+    return path[0] == '/' ? path : memory_printf(scope->memory, "%s/%s", scope->folder, path);
+}
+
 /* `X-file` for a SECRET X. Returns key, which lives as long as buf. */
 static const char *file_key(const struct dp_opt *opt, char buf[KEY_MAX])
 {
@@ -49,9 +54,7 @@ static const char *file_key(const struct dp_opt *opt, char buf[KEY_MAX])
 static const struct tree_node *secret_read(const struct type_value *v)
 {
     const struct option_scope *scope = v->scope;
-    const char *path = v->node->text;
-    if (path[0] != '/')
-        path = memory_printf(scope->memory, "%s/%s", scope->folder, path);
+    const char *path = option_path(scope, v->node->text);
     if (!path)
         return NULL;
     size_t len;

@@ -27,7 +27,7 @@ struct option_scope {
     struct conf_errors *errors;
     const struct tree_node *map;
     const char *what;   /* before each mistake: `link "vps": `, or "" */
-    const char *folder; /* `X-file` is relative to it */
+    const char *folder; /* paths are relative to it */
 };
 
 /* The i-th option, as much of it as the table has. */
@@ -38,6 +38,9 @@ struct option_table option_table_of(const struct dp_plugin *plugin);
 __attribute__((format(printf, 4, 5))) //
 void option_error(const struct option_scope *scope, const struct tree_node *node, const char *name,
                   const char *fmt, ...);
+
+/* A path of the file's, from the root if the folder is; NULL only without memory. */
+const char *option_path(const struct option_scope *scope, const char *path);
 
 /* Returns conf_size bytes in the scope's memory, zero where a value is not given or wrong; NULL
  * only without memory. A list has min to max items. */

@@ -3,6 +3,8 @@
  */
 #include "config/build.h"
 
+#include <stdio.h>
+
 struct pool_keys {
     struct dp_str balancer;
     struct dp_list links;
@@ -83,6 +85,31 @@ static void pool_build(struct build *b, const struct tree_node *entry,
     pool->retries = keys->retries;
     build_instance(b, &scope, &pool_table, DP_BALANCER, keys->balancer, &pool->balancer);
     pool_members(b, &scope, &keys->links, members, pool);
+}
+
+static void pool_missing(const struct build *b, const struct option_scope *scope)
+{
+    char names[200] = "";
+    size_t len = 0;
+    for (size_t i = 0; i < b->pools->n && len < sizeof names - 1; i++) {
+        int n = snprintf(names + len, sizeof names - len, "%s%s", i ? ", " : "",
+                         b->pools->item[i]->key);
+        len += n > 0 ? (size_t)n : 0;
+    }
+    option_error(scope, NULL, "pool", "must be given, for there are several: %s", names);
+}
+
+const struct conf_pool *build_pool(const struct build *b, const struct option_scope *scope,
+                                   const struct dp_str *name)
+{
+    const struct tree_node *node = tree_find(scope->map, "pool"), *entry = NULL;
+    if (name->p)
+        entry = build_find(scope, b->pools, "pool", node, "pool", name->p);
+    else if (b->pools->n == 1)
+        entry = b->pools->item[0];
+    else if (!node && !(entry = tree_find(b->pools, "all")))
+        pool_missing(b, scope);
+    return entry ? &b->pool[entry->index] : NULL;
 }
 
 void build_pools(struct build *b)

@@ -114,10 +114,12 @@ SECTIONS = {
     "POOLS": ("pool.c", "pool_opts", SMALLEST + "pools: {all: {%s}}\n"),
     "LISTENERS": ("listener.c", "listener_opts", SMALLEST + "listeners: {main: {%s}}\n"),
     "TIMEOUTS": ("config.c", "timeout_opts", SMALLEST + "timeouts: {%s}\n"),
+    "DANTE": ("dante.c", "dante_opts", SMALLEST + "dante: {%s}\n"),
 }
 SOCKS = "dialer: socks, server: 127.0.0.1:1080"
 SAMPLES = {
     "links": None, "pools": "{all: {}}", "listeners": "{main: {}}", "timeouts": "{}",
+    "dante": "{anchors: 127.0.0.2}",
     "workers": "auto", "plugin-path": "[plugins, /nowhere]",
     "dialer": "iface", "weight": "3", "max-connections": "200", "via": "wifi",
     "dns": "[192.0.2.53, \"[2001:db8::53]:5353\"]",
@@ -125,6 +127,7 @@ SAMPLES = {
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
     "open": "no", "early-reply": "yes", "max-connections-per-client": "40", "fast-open": "yes",
     "handshake": "5s", "connect": "1m", "attempt": "250ms", "idle": "0", "drain": "0",
+    "anchors": "[127.0.0.2, \"fd00:dead::1\"]", "state": "dante.state",
 }
 
 
@@ -151,6 +154,8 @@ def bound(title):
 def with_key(title, key, value):
     """A file with this key in that section."""
     line = "%s: %s" % (key, value)
+    if title == "DANTE" and key != "anchors":
+        line += ", anchors: 127.0.0.2"
     if title != "LINKS":
         return SECTIONS[title][2] % line
     rest = "interface: wwan0" if key == "dialer" else SOCKS
@@ -176,7 +181,7 @@ def ranges(t, title):
         if not given:
             continue
         kind, least, most = given.group(1, 2, 3)
-        value = {"number": "99999999999", "duration": "99999d", "string": "x" * 99}[kind]
+        value = {"number": "99999999999", "duration": "99999d", "string": "x" * 5000}[kind]
         file = t.file("dispatch.yaml", with_key(title, key, value))
         err = once("--check", "-c", file)[2]
         matches(r"%s: must be %s to %s\b" % (key, least, most), err, "the range of " + key)
@@ -198,7 +203,7 @@ def defaults(t):
 
 
 @table("keys of a later version are named and refused",
-       [(s, s) for s in SECTIONS if s != "TIMEOUTS"])
+       [(s, s) for s in SECTIONS if s not in ("TIMEOUTS", "DANTE")])
 def later_keys(t, title):
     named = matches(r"^\.It %s\n\.Ic (.*)$" % title.lower(), section(read(FORMAT), "CAVEATS"),
                     "the list of " + title).group(1)

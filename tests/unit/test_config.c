@@ -42,7 +42,8 @@ static const char full[] =
     "  all: {links: [wifi, lte], order: block}\n"
     "  cheap: {balancer: leastconn, links: wifi, retries: 0}\n"
     "  tunnels: {balancer: rr, links: [vps, tun], retries: 15}\n"
-    "timeouts: {handshake: 5s, connect: 1m, attempt: 250ms, idle: 0, drain: 0}\n";
+    "timeouts: {handshake: 5s, connect: 1m, attempt: 250ms, idle: 0, drain: 0}\n"
+    "dante: {anchors: [127.0.0.2, \"fd00:dead::1\"], pool: cheap, state: \"a state\"}\n";
 
 Test(config, smallest_file_has_all_defaults)
 {
@@ -97,6 +98,30 @@ Test(config, pool_of_a_listener_that_names_none)
     c = parse("links: {a: {interface: a}}\npools: {one: {}, all: {}}\nlisteners: {}\n");
     cr_expect_str_eq(c->listener[0].pool->name, "all");
     config_free(c);
+}
+
+Test(config, dante)
+{
+    struct config *c = parse("links: {a: {interface: a}}\n");
+    cr_expect_null(c->dante);
+    config_free(c);
+
+    c = parse("links: {a: {interface: a}}\npools: {only: {}}\ndante: {anchors: 127.0.0.2}\n");
+    cr_assert(c->dante && c->dante->n_anchors == 1);
+    cr_expect(c->dante->pool == &c->pool[0] && !c->dante->state);
+    config_free(c);
+
+    c = parse("links: {a: {interface: a}}\npools: {one: {}, all: {}}\n"
+              "dante: {anchors: [127.0.0.2, \"::1\", \"fdff::1\", fc00::1], state: run/state}\n");
+    char text[ADDR_TEXT], *here = realpath(".", NULL), state[4200];
+    snprintf(state, sizeof state, "%s/run/state", here);
+    cr_assert_eq(c->dante->n_anchors, 4);
+    cr_expect_str_eq(addr_ip_text(&c->dante->anchor[0], text), "127.0.0.2");
+    cr_expect_str_eq(addr_ip_text(&c->dante->anchor[3], text), "fc00::1");
+    cr_expect(c->dante->anchor[0].port == 0 && c->dante->pool == &c->pool[1]);
+    cr_expect_str_eq(c->dante->state, state);
+    config_free(c);
+    free(here);
 }
 
 Test(config, workers_auto)
@@ -217,6 +242,20 @@ static void expect_same_pools(const struct config *a, const struct config *b)
     }
 }
 
+static void expect_same_dante(const struct conf_dante *a, const struct conf_dante *b)
+{
+    cr_assert_eq(!a, !b);
+    if (!a)
+        return;
+    cr_assert_eq(a->n_anchors, b->n_anchors);
+    for (size_t i = 0; i < a->n_anchors; i++)
+        cr_expect(addr_equal(&a->anchor[i], &b->anchor[i]));
+    cr_expect_str_eq(a->pool->name, b->pool->name);
+    cr_assert_eq(!a->state, !b->state);
+    if (a->state)
+        cr_expect_str_eq(a->state, b->state);
+}
+
 /* What is dumped loads to the same, and is dumped the same again. */
 static void expect_round_trip(const struct config *a)
 {
@@ -230,6 +269,7 @@ static void expect_round_trip(const struct config *a)
     expect_same_listeners(a, b);
     expect_same_links(a, b);
     expect_same_pools(a, b);
+    expect_same_dante(a->dante, b->dante);
     config_free(b);
     free(text);
 }
