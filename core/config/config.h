@@ -130,11 +130,21 @@ void config_free(struct config *config);
 /* Prints it as a file that would give the same, defaults written out, secrets as "***". */
 void config_dump(const struct config *config, FILE *out);
 
+/* Prints it for config_parse() in a process that may not read its files: with the same fallback_path
+ * that gives an equal configuration, secrets included. Whoever keeps the text wipes it. Everything is
+ * written out, so that thousands of links may come to more than one file may hold. */
+void config_write(const struct config *config, FILE *out);
+
 /* Prints a plugin's option table for people: --dump-plugin. */
 void config_dump_plugin(const struct dp_plugin *plugin, FILE *out);
 
 /* Are both instances of one plugin with equal option values? Then the running one is kept. */
 bool conf_instance_equal(const struct conf_instance *a, const struct conf_instance *b);
+
+/* The same number in each process for a link, or pool, of the same name and options: for what makes
+ * it another one, as opposed to weight, max-connections, links and retries. */
+uint64_t conf_link_hash(const struct conf_link *link);
+uint64_t conf_pool_hash(const struct conf_pool *pool);
 
 /* Reports a mistake in `option` (NULL: the whole) of an instance; `what` is `link "vps"`. */
 void conf_instance_error(struct conf_errors *errors, const struct conf_instance *instance,

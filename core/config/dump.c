@@ -17,6 +17,7 @@ struct dump {
     /* A name from the command line may be one that a file may not use (`socks5://host:1080`). Then
      * all links are numbered, which cannot clash, and their names stand behind as comments. */
     bool numbered;
+    bool secrets; /* as they are */
 };
 
 static void print_text(const char *text, FILE *out)
@@ -38,10 +39,10 @@ static void print_addr(const struct dp_addr *addr, FILE *out)
     print_text(addr_text(addr, text), out);
 }
 
-static void print_options(const struct conf_instance *instance, FILE *out)
+static void print_options(const struct dump *d, const struct conf_instance *instance)
 {
     const struct option_table table = option_table_of(instance->plugin);
-    option_print(&table, instance->conf, "    ", out);
+    option_print(&table, instance->conf, "    ", d->secrets, d->out);
 }
 
 static void dump_top(const struct config *config, FILE *out)
@@ -112,7 +113,7 @@ static void dump_link(const struct dump *d, const struct conf_link *link)
     }
     if (link->n_dns)
         dump_dns(link, d->out);
-    print_options(&link->dialer, d->out);
+    print_options(d, &link->dialer);
 }
 
 static void dump_pool(const struct dump *d, const struct conf_pool *pool)
@@ -127,7 +128,7 @@ static void dump_pool(const struct dump *d, const struct conf_pool *pool)
         print_link_name(d, pool->link[i]);
     }
     fprintf(d->out, "]\n    retries: %" PRIu32 "\n", pool->retries);
-    print_options(&pool->balancer, d->out);
+    print_options(d, &pool->balancer);
 }
 
 static void dump_timeouts(const struct conf_timeouts *timeouts, FILE *out)
@@ -162,9 +163,9 @@ static void dump_dante(const struct conf_dante *dante, FILE *out)
     fputc('\n', out);
 }
 
-void config_dump(const struct config *config, FILE *out)
+static void dump_config(const struct config *config, bool secrets, FILE *out)
 {
-    struct dump d = {.config = config, .out = out};
+    struct dump d = {.config = config, .out = out, .secrets = secrets};
     for (size_t i = 0; i < config->n_links; i++)
         d.numbered |= !name_ok(config->link[i].name);
     dump_top(config, out);
@@ -181,6 +182,16 @@ void config_dump(const struct config *config, FILE *out)
     dump_timeouts(&config->timeouts, out);
     if (config->dante)
         dump_dante(config->dante, out);
+}
+
+void config_dump(const struct config *config, FILE *out)
+{
+    dump_config(config, false, out);
+}
+
+void config_write(const struct config *config, FILE *out)
+{
+    dump_config(config, true, out);
 }
 
 /* ---- --dump-plugin ---- */

@@ -3,15 +3,18 @@
  */
 #include "config/option.h"
 #include "config/file.h"
+#include "config/hash.h"
 #include "config/nearest.h"
 #include "config/type.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SECRET_FILE_MAX 4096 /* a password, not a data base */
 #define KEY_MAX 128
+#define HEX_DIGITS "0123456789abcdefABCDEF"
 
 struct dp_opt option_at(const struct option_table *table, uint32_t i)
 {
@@ -43,13 +46,6 @@ const char *option_path(const struct option_scope *scope, const char *path)
     return path[0] == '/' ? path : memory_printf(scope->memory, "%s/%s", scope->folder, path);
 }
 
-/* `X-file` for a SECRET X. Returns key, which lives as long as buf. */
-static const char *file_key(const struct dp_opt *opt, char buf[KEY_MAX])
-{
-    snprintf(buf, KEY_MAX, "%s-file", opt->name);
-    return buf;
-}
-
 /* The text of a secret's file as if it had stood in the configuration. */
 static const struct tree_node *secret_read(const struct type_value *v)
 {
@@ -77,23 +73,62 @@ static const struct tree_node *secret_read(const struct type_value *v)
     return node;
 }
 
-/* Finds the value of a secret in its file, if that is where it is; false after a mistake. */
-static bool secret_find(struct type_value *v, char buf[KEY_MAX])
+/* Any bytes, as digits. */
+static const struct tree_node *secret_decode(const struct type_value *v)
 {
-    const struct tree_node *file = tree_find(v->scope->map, file_key(v->opt, buf));
-    if (!file)
+    const struct option_scope *scope = v->scope;
+    const char *digits = v->node->text;
+    size_t len = v->node->len / 2;
+    char *text = memory_alloc(scope->memory, len + 1);
+    bool sound = v->node->len % 2 == 0 && strspn(digits, HEX_DIGITS) == v->node->len;
+    for (size_t i = 0; text && sound && i < len; i++) {
+        const char pair[] = {digits[2 * i], digits[2 * i + 1], '\0'};
+        text[i] = (char)strtoul(pair, NULL, 16);
+        sound = text[i] != '\0';
+    }
+    if (sound)
+        return text ? tree_value(scope->memory, v->node, text, len) : NULL;
+    option_error(scope, v->node, v->name,
+                 "pairs of hexadecimal digits are expected, none of them 00");
+    return NULL;
+}
+
+/* How a SECRET X can be given but by `X` itself: by the value of another key. */
+static const struct secret_way {
+    const char *suffix;
+    struct dp_opt opt;
+    const struct tree_node *(*read)(const struct type_value *v); /* NULL: a mistake, reported */
+} secret_ways[] = {
+    {"-file", {.type = DP_STRING, .min = 1, .max = PATH_MAX - 1}, secret_read},
+    {"-hex", {.type = DP_STRING}, secret_decode},
+};
+#define SECRET_WAYS (sizeof secret_ways / sizeof *secret_ways)
+
+/* Returns key, which lives as long as buf. */
+static const char *secret_key(const struct dp_opt *opt, const struct secret_way *way,
+                              char buf[KEY_MAX])
+{
+    snprintf(buf, KEY_MAX, "%s%s", opt->name, way->suffix);
+    return buf;
+}
+
+/* Puts the value in place if it is given this way; false after a mistake. */
+static bool secret_find(struct type_value *v, const struct secret_way *way)
+{
+    char buf[KEY_MAX];
+    const struct tree_node *node = tree_find(v->scope->map, secret_key(v->opt, way, buf));
+    if (!node)
         return true;
     if (v->node) {
-        option_error(v->scope, file, buf, "%s is given as well: which of the two?", v->opt->name);
+        option_error(v->scope, node, node->key, "%s is given as well: which of the two?", v->name);
         return false;
     }
-    static const struct dp_opt path = {.type = DP_STRING, .min = 1, .max = 4095};
     struct dp_str unused;
-    struct type_value at = {v->scope, &path, buf, file};
-    if (!type_find(DP_STRING)->parse(&at, &unused))
+    const struct type_value given = {v->scope, &way->opt, node->key, node};
+    if (!type_find(DP_STRING)->parse(&given, &unused))
         return false;
-    v->name = buf;
-    v->node = secret_read(&at);
+    v->name = node->key;
+    v->node = way->read(&given);
     return v->node != NULL;
 }
 
@@ -111,7 +146,6 @@ static const struct tree_node *default_find(const struct option_scope *scope,
 
 static void option_bind_one(const struct option_scope *scope, const struct dp_opt *opt, char *conf)
 {
-    char buf[KEY_MAX];
     struct type_value v = {scope, opt, opt->name, tree_find(scope->map, opt->name)};
     const struct type *type = type_find(opt->type);
     if (!type) {
@@ -119,8 +153,9 @@ static void option_bind_one(const struct option_scope *scope, const struct dp_op
                      opt->type);
         return;
     }
-    if (opt->type == DP_SECRET && !secret_find(&v, buf))
-        return;
+    for (size_t i = 0; opt->type == DP_SECRET && i < SECRET_WAYS; i++)
+        if (!secret_find(&v, &secret_ways[i]))
+            return;
     if (!v.node)
         v.node = default_find(scope, opt);
     if (!v.node) {
@@ -151,13 +186,20 @@ void *option_bind(const struct option_scope *scope, const struct option_table *t
     return conf;
 }
 
-bool option_find(const struct option_table *table, const char *key, struct dp_opt *opt)
+static bool key_fits(const struct dp_opt *opt, const char *key)
 {
     char buf[KEY_MAX];
+    bool fits = strcmp(opt->name, key) == 0;
+    for (size_t i = 0; opt->type == DP_SECRET && !fits && i < SECRET_WAYS; i++)
+        fits = strcmp(secret_key(opt, &secret_ways[i], buf), key) == 0;
+    return fits;
+}
+
+bool option_find(const struct option_table *table, const char *key, struct dp_opt *opt)
+{
     for (uint32_t i = 0; i < table->n; i++) {
         *opt = option_at(table, i);
-        if (strcmp(opt->name, key) == 0 ||
-            (opt->type == DP_SECRET && strcmp(file_key(opt, buf), key) == 0))
+        if (key_fits(opt, key))
             return true;
     }
     return false;
@@ -205,6 +247,20 @@ bool option_equal(const struct option_table *table, const void *a, const void *b
     return true;
 }
 
+void option_hash(const struct option_table *table, const void *conf, uint64_t *hash)
+{
+    for (uint32_t i = 0; i < table->n; i++) {
+        struct dp_opt opt = option_at(table, i);
+        const struct type *type = type_find(opt.type);
+        const char *value = (const char *)conf + opt.offset;
+        hash_text(hash, opt.name);
+        if (type->hash)
+            type->hash(hash, value);
+        else
+            hash_add(hash, value, type->size);
+    }
+}
+
 /* All zero bytes is what a value not given looks like. */
 static bool is_set(const struct dp_opt *opt, const struct type *type, const char *value)
 {
@@ -212,7 +268,17 @@ static bool is_set(const struct dp_opt *opt, const struct type *type, const char
     return opt->dflt || memcmp(value, zero, type->size) != 0;
 }
 
-void option_print(const struct option_table *table, const void *conf, const char *indent, FILE *out)
+/* In digits: a secret from a file can be of bytes that no YAML text has. */
+static void print_digits(const struct dp_str *secret, FILE *out)
+{
+    fputs("-hex: \"", out);
+    for (uint32_t i = 0; i < secret->len; i++)
+        fprintf(out, "%02x", (unsigned char)secret->p[i]);
+    fputc('"', out);
+}
+
+void option_print(const struct option_table *table, const void *conf, const char *indent,
+                  bool secrets, FILE *out)
 {
     for (uint32_t i = 0; i < table->n; i++) {
         struct dp_opt opt = option_at(table, i);
@@ -220,8 +286,13 @@ void option_print(const struct option_table *table, const void *conf, const char
         const char *value = (const char *)conf + opt.offset;
         if (!is_set(&opt, type, value))
             continue;
-        fprintf(out, "%s%s: ", indent, opt.name);
-        type->print(&opt, value, out);
+        fprintf(out, "%s%s", indent, opt.name);
+        if (opt.type == DP_SECRET && secrets) {
+            print_digits((const struct dp_str *)value, out);
+        } else {
+            fputs(": ", out);
+            type->print(&opt, value, out);
+        }
         fputc('\n', out);
     }
 }

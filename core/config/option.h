@@ -48,12 +48,13 @@ void *option_bind(const struct option_scope *scope, const struct option_table *t
                   size_t conf_size);
 /* Reports the keys that none of the n tables has. */
 void option_unknown(const struct option_scope *scope, const struct option_table *tables, size_t n);
-/* The option a key belongs to, also as `X-file`; false: none in this table. */
+/* The option a key belongs to, also as `X-file` or `X-hex`; false: none in this table. */
 bool option_find(const struct option_table *table, const char *key, struct dp_opt *opt);
 
 bool option_equal(const struct option_table *table, const void *a, const void *b);
+void option_hash(const struct option_table *table, const void *conf, uint64_t *hash);
 /* Prints `key: value` lines as in the file, without what is not set. */
 void option_print(const struct option_table *table, const void *conf, const char *indent,
-                  FILE *out);
+                  bool secrets, FILE *out);
 
 #endif

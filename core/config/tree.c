@@ -3,6 +3,7 @@
  */
 #include "config/tree.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,6 +124,28 @@ static bool is_plain(const char *text, size_t len)
     return true;
 }
 
+/* The character at s and its length in UTF-8; what begins none is a byte of its own. */
+static uint32_t char_at(const char *s, size_t len, size_t *n)
+{
+    unsigned char first = (unsigned char)s[0];
+    *n = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (*n == 1 || *n > len) {
+        *n = 1;
+        return first;
+    }
+    uint32_t c = first & (0x7fu >> *n);
+    for (size_t i = 1; i < *n; i++)
+        c = c << 6 | ((unsigned char)s[i] & 0x3fu);
+    return c;
+}
+
+/* Controls, the line breaks of Unicode, which YAML folds, and what it refuses to read. */
+static bool needs_escape(uint32_t c)
+{
+    return c < ' ' || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff ||
+           c == 0xfffe || c == 0xffff;
+}
+
 void tree_print(FILE *out, const char *text, size_t len)
 {
     if (is_plain(text, len)) {
@@ -130,14 +153,15 @@ void tree_print(FILE *out, const char *text, size_t len)
         return;
     }
     fputc('"', out);
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c < ' ' || c == 0x7f)
-            fprintf(out, "\\x%02X", c);
-        else if (c == '"' || c == '\\')
-            fprintf(out, "\\%c", c);
-        else
-            fputc(c, out);
+    for (size_t i = 0, n; i < len; i += n) {
+        uint32_t c = char_at(text + i, len - i, &n);
+        if (needs_escape(c)) {
+            fprintf(out, c <= 0xff ? "\\x%02X" : "\\u%04X", (unsigned)c);
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            fputc('\\', out);
+        fwrite(text + i, 1, n, out);
     }
     fputc('"', out);
 }

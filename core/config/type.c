@@ -3,6 +3,7 @@
  */
 #include "config/type.h"
 #include "base/addr.h"
+#include "config/hash.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -296,8 +297,12 @@ static bool equal_addr(const void *a, const void *b)
 static void print_endpoint(const struct dp_opt *opt, const void *value, FILE *out)
 {
     (void)opt;
+    const struct dp_addr *addr = value;
     char text[ADDR_TEXT];
-    addr_text(value, text);
+    if (addr->salen) /* a name as it is: addr_text() has it for people */
+        addr_text(addr, text);
+    else
+        snprintf(text, sizeof text, "%.*s:%u", (int)addr->name_len, addr->name, addr->port);
     tree_print(out, text, strlen(text));
 }
 
@@ -378,22 +383,24 @@ static bool parse_later(const struct type_value *v, void *out)
 }
 
 static const struct type types[] = {
-    [DP_BOOL] = {"bool", sizeof(uint8_t), parse_bool, equal_bool, print_bool, NULL},
-    [DP_U32] = {"number", sizeof(uint32_t), parse_u32, equal_u32, print_u32, number_bound},
-    [DP_DURATION] = {"duration", sizeof(int64_t), parse_duration, equal_duration, print_duration,
-                     units_duration_text},
-    [DP_SIZE] = {"size", sizeof(uint64_t), parse_size, equal_size, print_size, size_bound},
-    [DP_STRING] = {"string", sizeof(struct dp_str), parse_string, equal_string, print_string,
-                   number_bound},
-    [DP_SECRET] = {"secret", sizeof(struct dp_str), parse_string, equal_string, print_secret,
-                   number_bound},
-    [DP_ENUM] = {"enum", sizeof(uint32_t), parse_enum, equal_u32, print_enum, NULL},
-    [DP_ENDPOINT] = {"endpoint", sizeof(struct dp_addr), parse_endpoint, equal_addr, print_endpoint,
-                     NULL},
-    [DP_ADDRESS] = {"address", sizeof(struct dp_addr), parse_address, equal_addr, print_address,
-                    NULL},
-    [DP_DEVICE] = {"device", sizeof(struct dp_str), parse_device, equal_string, print_string, NULL},
-    [DP_LIST] = {"list", sizeof(struct dp_list), parse_list, equal_list, print_list, number_bound},
+    [DP_BOOL] = {"bool", sizeof(uint8_t), parse_bool, equal_bool, NULL, print_bool, NULL},
+    [DP_U32] = {"number", sizeof(uint32_t), parse_u32, equal_u32, NULL, print_u32, number_bound},
+    [DP_DURATION] = {"duration", sizeof(int64_t), parse_duration, equal_duration, NULL,
+                     print_duration, units_duration_text},
+    [DP_SIZE] = {"size", sizeof(uint64_t), parse_size, equal_size, NULL, print_size, size_bound},
+    [DP_STRING] = {"string", sizeof(struct dp_str), parse_string, equal_string, hash_str,
+                   print_string, number_bound},
+    [DP_SECRET] = {"secret", sizeof(struct dp_str), parse_string, equal_string, hash_str,
+                   print_secret, number_bound},
+    [DP_ENUM] = {"enum", sizeof(uint32_t), parse_enum, equal_u32, NULL, print_enum, NULL},
+    [DP_ENDPOINT] = {"endpoint", sizeof(struct dp_addr), parse_endpoint, equal_addr, hash_addr,
+                     print_endpoint, NULL},
+    [DP_ADDRESS] = {"address", sizeof(struct dp_addr), parse_address, equal_addr, hash_addr,
+                    print_address, NULL},
+    [DP_DEVICE] = {"device", sizeof(struct dp_str), parse_device, equal_string, hash_str,
+                   print_string, NULL},
+    [DP_LIST] = {"list", sizeof(struct dp_list), parse_list, equal_list, hash_list, print_list,
+                 number_bound},
 };
 
 static const struct type map_type = {.name = "map", .parse = parse_map};

@@ -21,6 +21,7 @@ struct type {
     /* Returns false after reporting a mistake. */
     bool (*parse)(const struct type_value *v, void *out);
     bool (*equal)(const void *a, const void *b);
+    void (*hash)(uint64_t *hash, const void *value); /* NULL: equal ones have the same bytes */
     void (*print)(const struct dp_opt *opt, const void *value, FILE *out);
     /* Writes min or max as the user would; NULL where they mean nothing. Returns buf. */
     const char *(*bound)(int64_t bound, char buf[UNITS_TEXT]);

@@ -2,6 +2,7 @@
  * test_config.c: whole files that are good: what they mean, what is the default, what is printed.
  */
 #include "config/config.h"
+#include "lib/config_same.h"
 #include "lib/source_fake.h"
 #include <criterion/criterion.h>
 #include <sys/stat.h>
@@ -198,78 +199,12 @@ static char *dump(const struct config *config)
     return text;
 }
 
-static void expect_same_listeners(const struct config *a, const struct config *b)
-{
-    cr_assert_eq(a->n_listeners, b->n_listeners);
-    for (size_t i = 0; i < a->n_listeners; i++) {
-        const struct conf_listener *x = &a->listener[i], *y = &b->listener[i];
-        cr_expect_str_eq(x->name, y->name);
-        cr_expect_str_eq(x->pool->name, y->pool->name);
-        cr_expect(addr_equal(&x->listen, &y->listen) && x->protocols == y->protocols);
-        cr_expect_eq(x->max_per_client, y->max_per_client);
-        cr_assert_eq(x->n_allow, y->n_allow);
-        for (size_t k = 0; k < x->n_allow; k++)
-            cr_expect(addr_equal(&x->allow[k].addr, &y->allow[k].addr) &&
-                      x->allow[k].bits == y->allow[k].bits);
-    }
-}
-
-static void expect_same_links(const struct config *a, const struct config *b)
-{
-    cr_assert_eq(a->n_links, b->n_links);
-    for (size_t i = 0; i < a->n_links; i++) {
-        const struct conf_link *x = &a->link[i], *y = &b->link[i];
-        cr_expect(x->weight == y->weight && x->max_connections == y->max_connections);
-        cr_expect(conf_instance_equal(&x->dialer, &y->dialer), "%s", x->name);
-        cr_expect((!x->via && !y->via) ||
-                  (x->via && y->via && x->via - a->link == y->via - b->link));
-        cr_assert_eq(x->n_dns, y->n_dns);
-        for (size_t k = 0; k < x->n_dns; k++)
-            cr_expect(addr_equal(&x->dns[k], &y->dns[k]));
-    }
-}
-
-static void expect_same_pools(const struct config *a, const struct config *b)
-{
-    cr_assert_eq(a->n_pools, b->n_pools);
-    for (size_t i = 0; i < a->n_pools; i++) {
-        const struct conf_pool *x = &a->pool[i], *y = &b->pool[i];
-        cr_expect_str_eq(x->name, y->name);
-        cr_expect(conf_instance_equal(&x->balancer, &y->balancer) && x->retries == y->retries);
-        cr_assert_eq(x->n_links, y->n_links);
-        for (size_t k = 0; k < x->n_links; k++)
-            cr_expect_eq(x->link[k] - a->link, y->link[k] - b->link);
-    }
-}
-
-static void expect_same_dante(const struct conf_dante *a, const struct conf_dante *b)
-{
-    cr_assert_eq(!a, !b);
-    if (!a)
-        return;
-    cr_assert_eq(a->n_anchors, b->n_anchors);
-    for (size_t i = 0; i < a->n_anchors; i++)
-        cr_expect(addr_equal(&a->anchor[i], &b->anchor[i]));
-    cr_expect_str_eq(a->pool->name, b->pool->name);
-    cr_assert_eq(!a->state, !b->state);
-    if (a->state)
-        cr_expect_str_eq(a->state, b->state);
-}
-
 /* What is dumped loads to the same, and is dumped the same again. */
 static void expect_round_trip(const struct config *a)
 {
     char *text = dump(a);
     struct config *b = parse(text);
-    cr_expect_eq(a->workers, b->workers);
-    cr_expect_eq(memcmp(&a->timeouts, &b->timeouts, sizeof a->timeouts), 0);
-    cr_assert_eq(a->n_plugin_path, b->n_plugin_path);
-    for (size_t i = 0; i < a->n_plugin_path; i++)
-        cr_expect_str_eq(a->plugin_path[i], b->plugin_path[i]);
-    expect_same_listeners(a, b);
-    expect_same_links(a, b);
-    expect_same_pools(a, b);
-    expect_same_dante(a->dante, b->dante);
+    expect_same(a, b);
     config_free(b);
     free(text);
 }

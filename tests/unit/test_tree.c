@@ -188,6 +188,43 @@ Test(tree, what_is_printed_reads_back)
     }
 }
 
+static size_t utf8(char *s, uint32_t c)
+{
+    if (c < 0x80) {
+        s[0] = (char)c;
+        return 1;
+    }
+    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--, c >>= 6)
+        s[i] = (char)(0x80 | (c & 0x3f));
+    s[0] = (char)((0xf00 >> n) | c);
+    return n;
+}
+
+/* Every character there is, but for the controls below space, which are refused. */
+Test(tree, all_characters_read_back)
+{
+    for (uint32_t c = ' '; c <= 0x10ffff;) {
+        char text[4100], *buf;
+        size_t len = 0, size;
+        for (; len < 4096 && c <= 0x10ffff; c++)
+            if (c != 0x7f && (c < 0xd800 || c > 0xdfff))
+                len += utf8(text + len, c);
+        FILE *out = open_memstream(&buf, &size);
+        fputs("k: [", out);
+        tree_print(out, text, len);
+        fputs("]\n", out);
+        fclose(out);
+        struct fixture f = parse(buf, size);
+        cr_assert(f.root && f.errors.n == 0, "up to U+%04X: %s", c,
+                  f.errors.n ? f.errors.line[0] : "");
+        const struct tree_node *node = tree_item(tree_find(f.root, "k"), 0);
+        cr_assert(node->len == len && memcmp(node->text, text, len) == 0, "up to U+%04X", c);
+        drop(&f);
+        free(buf);
+    }
+}
+
 Test(tree, mistakes_come_in_the_order_of_the_file)
 {
     struct conf_errors errors = {0};
