@@ -26,7 +26,8 @@ enum log_way {
 static int log_max_level = LOG_INFO;
 static enum log_way log_way;
 static int log_fd = STDERR_FILENO;
-static bool log_busy;     /* atomic */
+static void (*log_sink)(enum log_level level, const char *line, size_t len); /* NULL: log_fd */
+static bool log_busy;                                                        /* atomic */
 static bool log_torn;     /* while busy: the last line lacks its end */
 static uint64_t log_lost; /* while busy: lines */
 
@@ -56,6 +57,11 @@ void log_child(void)
         return;
     log_fd = STDERR_FILENO;
     log_way = LOG_POLLS;
+}
+
+void log_to(void (*sink)(enum log_level level, const char *line, size_t len))
+{
+    log_sink = sink;
 }
 
 static ssize_t line_put(const char *line, size_t len)
@@ -158,6 +164,10 @@ line_write(enum log_level level, uint64_t dropped, const char *area, const char 
             line_end(len, snprintf(line + len, sizeof line - len, " (%llu similar lines left out)",
                                    (unsigned long long)dropped));
     line_clean(line, len);
+    if (log_sink) {
+        log_sink(level, line, len);
+        return;
+    }
     line[len++] = '\n';
     line_out(line, len);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * log.h: one line to standard error: `level area: text key=value`.
+ * log.h: one line to standard error, or a sink: `level area: text key=value`.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -17,6 +17,10 @@ void log_start(void);
 
 /* In a child process, before it closes what it has inherited: lines go to standard error itself. */
 void log_child(void);
+
+/* From here on each line goes to `sink` instead, len bytes without a line break; NULL: to standard
+ * error again. [main, before other threads] */
+void log_to(void (*sink)(enum log_level level, const char *line, size_t len));
 
 /* Lines above this level are dropped. Default: LOG_INFO. */
 void log_set_level(enum log_level level);

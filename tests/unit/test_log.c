@@ -149,6 +149,35 @@ Test(log, repeats_are_counted)
     cr_expect(eq(u64, other.dropped, 0), "what is not wanted is not counted");
 }
 
+static char sunk[8][2048];
+static enum log_level sunk_level[8];
+static size_t n_sunk;
+
+static void sink(enum log_level level, const char *line, size_t len)
+{
+    cr_assert(n_sunk < LENGTH(sunk) && len < sizeof *sunk);
+    sunk_level[n_sunk] = level;
+    memcpy(sunk[n_sunk++], line, len);
+}
+
+Test(log, another_place)
+{
+    struct log_rate rate = {0};
+    log_to(sink);
+    log_line(LOG_WARN, "area", "one\ntwo");
+    log_rated(&rate, 0, LOG_ERROR, "area", "number=%d", 3);
+    log_line(LOG_DEBUG, "area", "not wanted");
+    cr_expect(eq(str, (char *)logged(), ""));
+    cr_assert(eq(sz, n_sunk, 2));
+    cr_expect(eq(str, sunk[0], "warn area: one?two"));
+    cr_expect(eq(str, sunk[1], "error area: number=3"));
+    cr_expect(sunk_level[0] == LOG_WARN && sunk_level[1] == LOG_ERROR);
+    log_to(NULL);
+    log_line(LOG_INFO, "area", "back");
+    cr_expect(eq(str, (char *)logged(), "info area: back\n"));
+    cr_expect(eq(sz, n_sunk, 2));
+}
+
 /* Nobody reads it, the disk is full: the program goes on. */
 Test(log, nowhere_to_write)
 {
