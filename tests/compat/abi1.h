@@ -170,6 +170,8 @@ FIELD(dp_plugin, reserved, 68);
 #define SAME(a, b) static_assert((a) == (b), #a " has changed")
 SAME(DP_ABI, 1);
 SAME(DP_TCP, 1);
+SAME(DP_UDP, 2);
+SAME(DP_BIND, 3);
 SAME(DP_LOG_ERROR, 0);
 SAME(DP_LOG_DEBUG, 3);
 SAME(DP_OK, 0);

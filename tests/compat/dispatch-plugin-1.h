@@ -5,7 +5,7 @@
  * stream out by a link; a balancer picks one of the usable links of a pool. Guide: doc/plugins.md.
  *
  * ABI change log
- *   1 (provisional until the Dante module and UDP have run on it): first version.
+ *   1 (provisional until UDP through tunnels has run on it): first version.
  *
  * Growth: a struct with `size` grows at its end and is copied up to the smaller of both sizes, the
  * rest zeroed; an array of structs is walked by its stated stride; `dp_str` and `dp_addr` are
@@ -52,7 +52,7 @@ struct dp_addr {
     const char *name;
 };
 
-enum { DP_TCP = 1 }; /* proto */
+enum { DP_TCP = 1, DP_UDP, DP_BIND }; /* proto; a tunnel is asked for DP_TCP alone */
 enum { DP_LOG_ERROR, DP_LOG_WARN, DP_LOG_INFO, DP_LOG_DEBUG };
 
 /* ---- results: 0, DP_AGAIN, or a negative error that carries its blame ---- */
@@ -173,9 +173,9 @@ struct dp_dialer_ops {
     void (*destroy)(void *self);
     /* What this instance takes; NULL: nothing special. A bit the host does not know is refused. */
     uint32_t (*caps)(const void *self);
-    /* Sets device, mark and options on a fresh unbound socket of the host's; fills `local` if the
-     * source address matters (salen stays 0 if not). DP_ERR_FAMILY: the link has no address of this
-     * family, so it is skipped. Any error ends the attempt: a link fails closed. [any] */
+    /* Sets device, mark and options on a fresh unbound socket (type SOCK_STREAM or SOCK_DGRAM) of the
+     * host's; fills `local` if the source address matters. DP_ERR_FAMILY: the link has no address of
+     * this family and is skipped. Any error ends the attempt: a link fails closed. [any] */
     int (*prepare)(const void *self, int fd, int family, int type, struct dp_addr *local);
     /* Where the stream must lead before start(). [any] */
     int (*hop)(const void *self, struct dp_addr *addr);
@@ -183,8 +183,8 @@ struct dp_dialer_ops {
     int (*start)(const void *self, void *dial, const struct dp_dial_req *req, struct dp_want *want,
                  struct dp_conn *conn);
     int (*step)(void *dial, struct dp_want *want, struct dp_conn *conn);
-    /* Once for each start() that did not return an error, even if a step() then did: to cancel, or
-     * when the connection is over. Optional; without it dial's memory goes at once on OK. */
+    /* Once for each start() that did not return an error, even if a step() then did: to cancel, when
+     * the connection is over, or goes to another process. Without it dial's memory goes on OK. */
     void (*end)(void *dial);
 };
 
@@ -215,8 +215,8 @@ struct dp_view { /* immutable */
 
 struct dp_flow { /* one client request; pointers live as long as the call */
     uint32_t size, proto;
-    struct dp_addr client, dest;
-    struct dp_str listener; /* its name in the configuration */
+    struct dp_addr client, dest; /* all zero: not known, as dest of DP_UDP and DP_BIND */
+    struct dp_str listener;      /* its name in the configuration */
     int64_t now;
     uint32_t attempt, n_tried; /* links tried so far; words in tried */
     const uint64_t *tried;     /* bit set by slot: the links this flow has tried */
