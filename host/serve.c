@@ -121,7 +121,7 @@ static int try_config(void *ctx)
     }
     struct conf_errors errors = {0};
     struct trash trash = {0};
-    struct arena *arena = arena_new((size_t)64 << 20, false);
+    struct arena *arena = arena_new((size_t)64 << 20, -1);
     if (o->action == ACTION_SERVE)
         log_set_level(LOG_ERROR); /* what plugins have to say they say again at the real start */
     const struct plugin_source plugins = {.find = loader_source.find, .examine = instance_examine};

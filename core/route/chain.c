@@ -213,6 +213,8 @@ static int connect_start(struct chain *c)
     int err = c->plan->n_targets == 1 ? guard(c, &local) : DP_OK;
     if (err != DP_OK)
         return err;
+    if (c->env->made)
+        c->env->made(c->env, fd);
     if (fast_open(c->plan))
         socket_fast_open(fd);
     c->connecting = true;

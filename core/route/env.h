@@ -12,7 +12,9 @@
 struct dial_env {
     struct io *io;
     struct resolver *resolver;
-    const struct config *config; /* whose listeners are no destination */
+    const struct config *config; /* whose listeners are no destination; NULL: it listens nowhere */
+    /* Optional: sees each fresh socket for a connection before it connects. */
+    void (*made)(const struct dial_env *env, int fd);
 };
 
 #endif

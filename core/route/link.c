@@ -36,8 +36,10 @@ struct link *link_new(struct config *config, const struct conf_link *conf, struc
                       struct arena *arena, struct trash *trash, struct conf_errors *errors)
 {
     struct link *link = calloc(1, sizeof *link);
-    if (link)
-        link->stat = arena_alloc(arena, sizeof *link->stat);
+    if (link) {
+        link->hash = conf_link_hash(conf);
+        link->stat = arena_share(arena, ARENA_LINK, link->hash, sizeof *link->stat);
+    }
     if (!link || !link->stat) {
         free(link);
         conf_error(errors, NULL, "link \"%s\": out of memory", conf->name);

@@ -15,6 +15,7 @@ struct link {
     struct ref ref;
     const char *name; /* the instance's copy */
     uint64_t id;
+    uint64_t hash; /* what it is called in a shared arena */
     struct instance *dialer;
     struct link *via;                         /* NULL: none; holds a reference */
     const struct link *chain[LINK_DEPTH_MAX]; /* bottom first; the last is this link */

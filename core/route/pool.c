@@ -38,8 +38,11 @@ struct pool *pool_new(struct config *config, const struct conf_pool *conf, struc
     pool->name = pool->balancer->host.name;
     pool->arena = arena;
     pool->retries = conf->retries;
-    pool->state = arena_alloc(arena, instance_balancer(pool->balancer)->pool_state);
-    if (!pool->state) {
+    pool->hash = conf_pool_hash(conf);
+    pool->state =
+        arena_share(arena, ARENA_POOL, pool->hash, instance_balancer(pool->balancer)->pool_state);
+    pool->ledger = ledger_of(arena);
+    if (!pool->state || (arena_is_shared(arena) && !pool->ledger)) {
         conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
         ref_drop(&pool->ref);
         return NULL;
@@ -105,6 +108,20 @@ static bool count_up(struct dp_stat *stat, uint32_t limit, uint32_t seen)
     return false;
 }
 
+/* What other processes may have to end in our place. Returns its ticket; 0: nobody shares it. */
+static uint32_t claim_record(const struct claim *claim)
+{
+    if (!claim->pool->ledger)
+        return 0;
+    const struct ledger_claim record = {.stat = arena_offset(claim->pool->arena, claim->link->stat),
+                                        .link = claim->link->hash,
+                                        .pool = claim->pool->hash,
+                                        .slot = claim->slot,
+                                        .dialing = claim->dialing,
+                                        .at_ns = claim->at_ns};
+    return ledger_open(claim->pool->ledger, &record);
+}
+
 bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct claim *claim)
 {
     const struct pool_view *view = pool_seen(pool);
@@ -124,7 +141,18 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct
         ref_get(&link->ref);
         *claim = (struct claim){
             .pool = pool, .link = link, .slot = slot, .dialing = true, .at_ns = flow->now};
+        claim->ticket = claim_record(claim);
         return true;
+    }
+}
+
+void pool_bar(const struct pool *pool, uint64_t *tried, bool (*bar)(const struct link *link))
+{
+    const struct pool_view *view = pool_seen(pool);
+    for (uint32_t i = 0; i < view->dp.n; i++) {
+        uint32_t slot = view->dp.member[i]->slot;
+        if (bar(view->link[i]))
+            tried[slot / 64] |= UINT64_C(1) << (slot % 64);
     }
 }
 
@@ -148,8 +176,32 @@ static void claim_report(const struct claim *claim, const struct dp_outcome *out
     ops->done(&handle, claim->slot, outcome);
 }
 
+static void claim_release(struct claim *claim)
+{
+    ref_drop(&claim->link->ref);
+    ref_drop(&claim->pool->ref);
+    *claim = (struct claim){0};
+}
+
+uint32_t claim_park(struct claim *claim, uint64_t cookie, int64_t now_ns)
+{
+    uint32_t ticket = 0;
+    if (claim->ticket)
+        ticket = ledger_connect(claim->pool->ledger, claim->ticket, now_ns, cookie);
+    if (ticket)
+        claim_release(claim);
+    else
+        claim_end(claim, DP_OK, now_ns, 0, 0);
+    return ticket;
+}
+
 void claim_end(struct claim *claim, int err, int64_t now_ns, uint64_t rx, uint64_t tx)
 {
+    struct ledger_claim record;
+    if (claim->ticket && !ledger_close(claim->pool->ledger, claim->ticket, &record)) {
+        claim_release(claim);
+        return;
+    }
     struct dp_stat *stat = claim->link->stat;
     int64_t dialed_ns = claim->dialing ? now_ns : claim->connected_ns;
     struct dp_outcome outcome = {.size = sizeof outcome,
@@ -164,7 +216,5 @@ void claim_end(struct claim *claim, int err, int64_t now_ns, uint64_t rx, uint64
     dp_add(&stat->tx, tx);
     claim_report(claim, &outcome);
     __atomic_fetch_sub(&stat->active, 1, __ATOMIC_ACQ_REL);
-    ref_drop(&claim->link->ref);
-    ref_drop(&claim->pool->ref);
-    *claim = (struct claim){0};
+    claim_release(claim);
 }

@@ -7,6 +7,7 @@
 #ifndef ROUTE_POOL_H
 #define ROUTE_POOL_H
 
+#include "route/ledger.h"
 #include "route/link.h"
 
 struct pool_view;
@@ -16,6 +17,8 @@ struct pool {
     const char *name; /* the instance's copy */
     struct instance *balancer;
     struct arena *arena;
+    struct ledger *ledger;  /* of a shared arena; NULL: the arena is this process's alone */
+    uint64_t hash;          /* what it is called in a shared arena */
     void *state;            /* pool_state bytes in the arena */
     struct pool_view *view; /* atomic: published */
     uint64_t gen;           /* of the last view built [main] */
@@ -28,6 +31,7 @@ struct claim {
     struct pool *pool;
     struct link *link;
     uint32_t slot;
+    uint32_t ticket; /* in the ledger; 0: none */
     bool dialing;
     int64_t at_ns, connected_ns;
 };
@@ -56,6 +60,13 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct
 
 /* The dial succeeded: it is no longer counted as dialing. [worker] */
 void claim_connected(struct claim *claim, int64_t now_ns);
+
+/* Bars the members for which bar() says so from this flow's picks. [worker] */
+void pool_bar(const struct pool *pool, uint64_t *tried, bool (*bar)(const struct link *link));
+
+/* The claim of a connection goes to the ledger, under the cookie of its socket: any process that has
+ * the socket can go on with it. Returns its ticket; 0: there is no room, and it has been ended. */
+uint32_t claim_park(struct claim *claim, uint64_t cookie, int64_t now_ns);
 
 /* Gives the claim back; err DP_OK after a connection, rx and tx its bytes. [worker] */
 void claim_end(struct claim *claim, int err, int64_t now_ns, uint64_t rx, uint64_t tx);

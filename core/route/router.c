@@ -93,6 +93,7 @@ struct router *router_new(struct config *config, const struct router *old, struc
         return NULL;
     }
     r->config = config;
+    r->arena = arena;
     r->link = calloc(config->n_links + 1, sizeof(struct link *));
     r->pool = calloc(config->n_pools + 1, sizeof(struct pool *));
     r->view = calloc(config->n_pools + 1, sizeof(struct pool_view *));
@@ -139,6 +140,53 @@ void router_free(struct router *r)
     free(r->pool);
     free(r->view);
     free(r);
+}
+
+static struct link *link_by_hash(const struct router *r, uint64_t hash)
+{
+    for (size_t i = 0; i < r->config->n_links; i++)
+        if (r->link[i]->hash == hash)
+            return r->link[i];
+    return NULL;
+}
+
+static struct pool *pool_by_hash(const struct router *r, uint64_t hash)
+{
+    for (size_t i = 0; i < r->config->n_pools; i++)
+        if (r->pool[i]->hash == hash)
+            return r->pool[i];
+    return NULL;
+}
+
+/* Of a link or pool that this configuration has no more. */
+static void stat_end(struct dp_stat *stat, bool dialing, uint64_t rx, uint64_t tx)
+{
+    if (dialing)
+        dp_add(&stat->dialing, UINT32_MAX); /* one less */
+    dp_add(&stat->rx, rx);
+    dp_add(&stat->tx, tx);
+    __atomic_fetch_sub(&stat->active, 1, __ATOMIC_ACQ_REL);
+}
+
+void router_claim_end(const struct router *r, struct ledger *ledger, uint32_t ticket,
+                      int64_t now_ns, uint64_t rx, uint64_t tx)
+{
+    struct ledger_claim record;
+    if (!ledger_close(ledger, ticket, &record))
+        return;
+    struct claim claim = {.pool = pool_by_hash(r, record.pool),
+                          .link = link_by_hash(r, record.link),
+                          .slot = record.slot,
+                          .dialing = record.dialing,
+                          .at_ns = record.at_ns,
+                          .connected_ns = record.connected_ns};
+    if (!claim.pool || !claim.link) {
+        stat_end(arena_at(r->arena, record.stat), record.dialing, rx, tx);
+        return;
+    }
+    ref_get(&claim.pool->ref);
+    ref_get(&claim.link->ref);
+    claim_end(&claim, claim.dialing ? DP_ERR_CANCELLED : DP_OK, now_ns, rx, tx);
 }
 
 struct pool *router_pool(const struct router *r, const struct conf_pool *conf)

@@ -8,6 +8,7 @@
 
 struct router {
     struct config *config;
+    struct arena *arena;
     struct link **link;      /* as config->link */
     struct pool **pool;      /* as config->pool */
     struct pool_view **view; /* of each pool: the one to publish, then the one it replaced */
@@ -27,6 +28,10 @@ void router_settle(struct router *router);
 
 /* Lets go of links and pools; those still in use by sessions end with these. [main] */
 void router_free(struct router *router);
+
+/* Ends the claim of a ledger entry of this process, whichever process made it. [worker] */
+void router_claim_end(const struct router *router, struct ledger *ledger, uint32_t ticket,
+                      int64_t now_ns, uint64_t rx, uint64_t tx);
 
 /* The pool at work of one in config. */
 struct pool *router_pool(const struct router *router, const struct conf_pool *conf);

@@ -104,17 +104,21 @@ void socket_set_reset(int fd)
     (void)done;
 }
 
-int socket_prepare(int fd, const struct link *bottom, int family, int type, struct dp_addr *local)
+int socket_dress(int fd, const struct link *bottom, int family, int type, struct dp_addr *local)
 {
     *local = (struct dp_addr){0};
     const struct dp_dialer_ops *ops = instance_dialer(bottom->dialer);
     if (!ops->prepare)
         return DP_OK;
     int err = ops->prepare(bottom->dialer->self, fd, family, type, local);
-    if (err != DP_OK)
-        return err == DP_AGAIN ? DP_ERR_LINK : error_checked(err);
-    if (!local->salen)
-        return DP_OK;
+    return err == DP_AGAIN ? DP_ERR_LINK : error_checked(err);
+}
+
+int socket_prepare(int fd, const struct link *bottom, int family, int type, struct dp_addr *local)
+{
+    int err = socket_dress(fd, bottom, family, type, local);
+    if (err != DP_OK || !local->salen)
+        return err;
     option_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1); /* or ports run out early */
     if (bind(fd, (const struct sockaddr *)&local->sa, local->salen) < 0)
         return error_local(errno);

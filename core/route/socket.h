@@ -15,6 +15,9 @@ int socket_open(const struct link *bottom, int family, int type, struct dp_addr 
  * source address it asks for. Returns DP_OK or an error. */
 int socket_prepare(int fd, const struct link *bottom, int family, int type, struct dp_addr *local);
 
+/* The first half of that: the dialer's prepare() alone, `local` being what is to be bound. */
+int socket_dress(int fd, const struct link *bottom, int family, int type, struct dp_addr *local);
+
 /* Before connecting: the first bytes that are sent leave with the request for the connection, where
  * the server is known to take them so. Then connecting succeeds at once, and fails with what follows. */
 void socket_fast_open(int fd);

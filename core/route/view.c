@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define SLOTS_MIN 16 /* room for members to come before the slots must move */
 
@@ -29,6 +30,8 @@ void pool_view_free(struct pool_view *view)
     free(view->slot_link);
     free(view);
 }
+
+/* ---- slots of this process's own arena ---- */
 
 /* Members of the old view that are in the new one keep their slot. */
 static void slots_keep(struct pool_view *view, const struct pool_view *old)
@@ -79,8 +82,65 @@ static int slots_place(struct pool *pool, struct pool_view *view, const struct p
             memcpy(view->slots, old->slots, (size_t)old->n_slots * view->slot_stride);
     }
     view->slot_link = calloc(view->n_slots, sizeof(struct link *));
-    return view->slot_link ? 0 : -1;
+    if (!view->slot_link)
+        return -1;
+    slots_keep(view, old);
+    slots_give(view, old);
+    return 0;
 }
+
+/* ---- slots of an arena that processes share ---- */
+
+/* Before the slots themselves: whose each is, so that all processes agree, whichever views they have
+ * been through. Written by the process that makes the arena's blocks; a slot is never given away. */
+struct directory {
+    uint64_t link[POOL_SLOTS_MAX]; /* hashes; 0: free; atomic */
+};
+
+static uint32_t slot_find(struct directory *d, uint64_t link, bool owner)
+{
+    for (uint32_t s = 0; s < POOL_SLOTS_MAX; s++) {
+        uint64_t has = dp_load(&d->link[s]);
+        if (!has && owner)
+            dp_store(&d->link[s], has = link);
+        if (has == link)
+            return s;
+    }
+    return POOL_SLOTS_MAX;
+}
+
+static int slots_share(struct pool *pool, struct pool_view *view)
+{
+    size_t size = sizeof(struct directory) + (size_t)POOL_SLOTS_MAX * view->slot_stride;
+    struct directory *d = arena_share(pool->arena, ARENA_SLOTS, pool->hash, size);
+    view->n_slots = POOL_SLOTS_MAX;
+    view->slot_link = calloc(view->n_slots, sizeof(struct link *));
+    if (!d || !view->slot_link)
+        return -1;
+    view->slots = d + 1;
+    for (uint32_t i = 0; i < view->dp.n; i++) {
+        uint32_t s = slot_find(d, view->link[i]->hash, arena_is_mine(pool->arena));
+        if (s == POOL_SLOTS_MAX)
+            return -1;
+        view->slot_link[s] = view->link[i];
+        view->member[i].slot = s;
+    }
+    return 0;
+}
+
+/* The same members are the same view in every process. */
+static uint64_t view_hash(const struct pool_view *view)
+{
+    uint64_t hash = view->dp.n;
+    for (uint32_t i = 0; i < view->dp.n; i++) {
+        const struct dp_member *m = &view->member[i];
+        const uint64_t of[] = {hash, view->link[i]->hash, m->weight, m->usable, m->limit};
+        hash = XXH64(of, sizeof of, 0);
+    }
+    return hash;
+}
+
+/* ---- the view ---- */
 
 static void members_fill(struct pool_view *view, const struct conf_pool *conf,
                          struct link *const *links)
@@ -137,18 +197,16 @@ struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
         conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
         return NULL;
     }
-    view->dp = (struct dp_view){.size = sizeof view->dp,
-                                .n = (uint32_t)conf->n_links,
-                                .gen = ++pool->gen,
-                                .member = view->pointers};
+    view->dp = (struct dp_view){
+        .size = sizeof view->dp, .n = (uint32_t)conf->n_links, .member = view->pointers};
     members_fill(view, conf, links);
-    if (slots_place(pool, view, old) < 0) {
+    bool shared = arena_is_shared(pool->arena);
+    view->dp.gen = shared ? view_hash(view) : ++pool->gen;
+    if ((shared ? slots_share(pool, view) : slots_place(pool, view, old)) < 0) {
         conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
         pool_view_discard(view);
         return NULL;
     }
-    slots_keep(view, old);
-    slots_give(view, old);
     if (ops->build && ops->build(pool->balancer->self, &view->dp, &view->picker) != DP_OK) {
         view->picker = NULL; /* what it may have made before it failed is its own */
         conf_error(errors, NULL, "pool \"%s\": its balancer cannot work with these links",

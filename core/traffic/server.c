@@ -327,7 +327,7 @@ static void workers_end(struct server *s)
 /* What they all need of the server's. Out of memory: false. */
 static bool workers_prepare(struct server *s, unsigned n_workers)
 {
-    s->arena = arena_new(ARENA_SIZE, false);
+    s->arena = arena_new(ARENA_SIZE, -1);
     s->sources = sources_new((uint32_t)(s->n_files / 2 < UINT32_MAX ? s->n_files / 2 : UINT32_MAX));
     s->worker = calloc(n_workers, sizeof *s->worker);
     if (!s->arena || !s->sources || !s->worker)

@@ -279,7 +279,7 @@ void fake_world_open(struct fake_world *w)
     poll_init(&w->loop, w->real_clock ? 0 : FAKE_START_NS);
     w->resolver.ops = &resolver_ops;
     w->env = (struct dial_env){.io = &w->loop.io, .resolver = &w->resolver, .config = &w->config};
-    w->arena = arena_new(1 << 20, false);
+    w->arena = arena_new(1 << 20, -1);
     w->router = router_new(&w->config, NULL, w->arena, &w->trash, &w->errors);
     if (!w->router)
         die("router_new", w->errors.line[0]);

@@ -91,7 +91,7 @@ static void publish(int v)
 static void pool_open(const struct setting *s)
 {
     struct conf_errors errors = {0};
-    arena = arena_new(1 << 20, false);
+    arena = arena_new(1 << 20, -1);
     for (int v = 0; v < VIEWS; v++)
         pool_conf[v] = (struct conf_pool){
             .name = "all", .balancer = {.plugin = fake_load(s->file), .conf = &s->conf}};

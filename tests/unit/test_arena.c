@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test_arena.c: blocks of the arena are aligned, zeroed, apart, and come back when freed.
+ * test_arena.c: blocks of the arena are aligned, zeroed, apart, come back when freed, and are shared.
  */
 #include "route/arena.h"
 #include <criterion/criterion.h>
@@ -23,7 +23,7 @@ static bool filled(const uint8_t *p, size_t len, uint8_t value)
 Test(arena, sizes)
 {
     static const size_t sizes[] = {0, 1, 63, 64, 65, 128, 1000, 4096};
-    struct arena *a = arena_new(65536, false);
+    struct arena *a = arena_new(65536, -1);
     cr_assert(a != NULL);
     for (int round = 0; round < 3; round++) {
         uint8_t *block[LENGTH(sizes)];
@@ -46,7 +46,7 @@ Test(arena, sizes)
 
 Test(arena, full)
 {
-    struct arena *a = arena_new(1, false); /* a page at least */
+    struct arena *a = arena_new(1, -1); /* a page at least */
     void *block[64];
     size_t n = 0;
     cr_assert(a != NULL);
@@ -77,7 +77,7 @@ Test(arena, many_rounds)
         size_t len;
         uint8_t value;
     } slot[SLOTS] = {{NULL, 0, 0}};
-    struct arena *a = arena_new(1 << 18, false);
+    struct arena *a = arena_new(1 << 18, -1);
     unsigned seed = 7;
     cr_assert(a != NULL);
     for (int i = 0; i < 20000; i++) {
@@ -104,7 +104,7 @@ Test(arena, many_rounds)
 Test(arena, shared_by_a_forked_process)
 {
     for (int shared = 0; shared < 2; shared++) {
-        struct arena *a = arena_new(4096, shared);
+        struct arena *a = shared ? arena_new_shared(4096) : arena_new(4096, -1);
         uint32_t *number = arena_alloc(a, sizeof *number);
         cr_assert(number != NULL);
         pid_t pid = fork();
@@ -118,4 +118,55 @@ Test(arena, shared_by_a_forked_process)
         cr_expect(eq(u32, *number, shared ? 5 : 0));
         arena_destroy(a);
     }
+}
+
+/* One process makes the blocks, all find them; a file shows them to other programs. */
+Test(arena, shared_blocks)
+{
+    char path[] = "/tmp/test-arena-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0);
+    struct arena *a = arena_new(1 << 16, fd);
+    cr_assert(a != NULL);
+    cr_expect(arena_is_shared(a));
+    uint64_t *one = arena_share(a, ARENA_LINK, 7, sizeof *one);
+    uint64_t *two = arena_share(a, ARENA_LINK, 8, sizeof *two);
+    uint64_t *other = arena_share(a, ARENA_POOL, 7, 4000);
+    cr_assert(one && two && other && one != two && other != one);
+    cr_expect(eq(ptr, arena_share(a, ARENA_LINK, 7, sizeof *one), one), "found again");
+    cr_expect(eq(ptr, arena_at(a, arena_offset(a, two)), two));
+    *one = 11;
+    arena_free(a, one);
+    cr_expect(eq(ptr, arena_share(a, ARENA_LINK, 7, sizeof *one), one), "is never freed");
+    pid_t pid = fork();
+    if (pid == 0) {
+        bool good = arena_share(a, ARENA_LINK, 7, sizeof *one) == one &&
+                    !arena_share(a, ARENA_LINK, 9, sizeof *one);
+        *two = 22;
+        execl(good ? "/bin/true" : "/bin/false", "x", NULL);
+        _exit(1);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    cr_expect(eq(i32, status, 0), "another process finds blocks and makes none");
+
+    struct arena *seen = arena_look(fd);
+    cr_assert(seen != NULL);
+    const uint64_t *block = arena_next(seen, ARENA_LINK, NULL);
+    cr_assert(block != NULL);
+    cr_expect(eq(u64, *block, 11));
+    block = arena_next(seen, ARENA_LINK, block);
+    cr_assert(block != NULL);
+    cr_expect(eq(u64, *block, 22));
+    cr_expect(arena_room(block) >= sizeof *two);
+    cr_expect(eq(ptr, arena_next(seen, ARENA_LINK, block), NULL));
+    arena_destroy(seen);
+    arena_destroy(a);
+
+    cr_assert(eq(i32, ftruncate(fd, 0), 0));
+    cr_expect(eq(ptr, arena_look(fd), NULL), "an empty file");
+    cr_assert(eq(i32, ftruncate(fd, 1 << 16), 0));
+    cr_expect(eq(ptr, arena_look(fd), NULL), "not an arena");
+    close(fd);
+    unlink(path);
 }

@@ -184,7 +184,7 @@ static struct made *letters(const char *names)
 
 static void world_open(struct world *w, size_t arena)
 {
-    *w = (struct world){.arena = arena_new(arena, false)};
+    *w = (struct world){.arena = arena_new(arena, -1)};
     memset(&script, 0, sizeof script);
     script.pick = FIRST;
     script.seen = DP_NONE;

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ * ledger.h: who holds which claim, where processes share the counters (the Dante module).
+ *
+ * Each claim has an entry in the shared arena. It belongs to one process; with the socket it goes to
+ * another: the giver marks it as on its way, the taker finds it by the socket's cookie. A process
+ * that dies leaves its entries behind, and whoever notices takes them over and ends the claims.
+ */
+#ifndef ROUTE_LEDGER_H
+#define ROUTE_LEDGER_H
+
+#include "route/arena.h"
+
+struct ledger;
+
+#define LEDGER_ON_ITS_WAY UINT32_MAX
+
+/* A claim, as all processes can read it. */
+struct ledger_claim {
+    uint64_t stat;       /* arena_offset() of the link's counters */
+    uint64_t link, pool; /* their hashes in the configuration */
+    uint32_t slot;
+    uint32_t dialing; /* counted as such */
+    int64_t at_ns, connected_ns;
+};
+
+/* The one of this arena; NULL: the arena is private, or full. */
+struct ledger *ledger_of(struct arena *arena);
+
+/* A new entry, this process's, for a claim that counts already. 0: there is no room. */
+uint32_t ledger_open(struct ledger *ledger, const struct ledger_claim *claim);
+/* The claim became a connection, known by its socket's cookie. Returns its ticket, a new one. */
+uint32_t ledger_connect(struct ledger *ledger, uint32_t ticket, int64_t now_ns, uint64_t cookie);
+/* Another socket has taken the place of the one it was known by. Returns its new ticket. */
+uint32_t ledger_rename(struct ledger *ledger, uint32_t ticket, uint64_t cookie);
+
+/* The socket is about to leave for another process; and it did not after all. */
+void ledger_send(struct ledger *ledger, uint32_t ticket, int64_t now_ns);
+void ledger_keep(struct ledger *ledger, uint32_t ticket);
+/* Is any on its way? If not, no received socket needs to be looked up. */
+bool ledger_any_sent(const struct ledger *ledger);
+/* The entry of a socket that has arrived, now this process's; 0: it has none. */
+uint32_t ledger_take(struct ledger *ledger, uint64_t cookie);
+
+/* Removes an entry of this process. Returns whether its claim is to be ended: not if another process
+ * has taken this one for dead and done so. */
+bool ledger_close(struct ledger *ledger, uint32_t ticket, struct ledger_claim *claim);
+
+/* The next process that holds claims and has died; 0: no more. *cursor is 0 at first. */
+uint32_t ledger_dead(struct ledger *ledger, uint32_t *cursor);
+/* Takes over the next entry after *ticket (0 at first) of a process that has ended, or, with pid
+ * LEDGER_ON_ITS_WAY, one that was sent before sent_before_ns and has not arrived. */
+bool ledger_inherit(struct ledger *ledger, uint32_t pid, int64_t sent_before_ns, uint32_t *ticket);
+/* It has no entries any more. */
+void ledger_forget(struct ledger *ledger, uint32_t pid);
+
+/* Entries in use. */
+uint32_t ledger_used(const struct ledger *ledger);
+
+#endif
