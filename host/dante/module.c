@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT
+ * module.c: the module in one of danted's processes.
+ */
+#include "dante/module.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/syslog.h"
+#include "dante/shared.h"
+#include "dante/sockets.h"
+#include "plugin/loader.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXIT_CONFIG 78
+#define PROGRAM "dispatch-dante"
+#define SWEEP_NS NS_PER_S           /* between two looks for processes that have died unseen */
+#define ARRIVE_NS (30 * NS_PER_S)   /* a socket that is on its way for longer is lost */
+#define ONE_CHECK_NS (NS_PER_S / 4) /* danted asks for its external addresses in a row */
+
+static struct {
+    bool on;          /* this is danted, and its configuration stands */
+    bool busy;        /* the module's own calls pass */
+    bool mother;      /* reads configurations */
+    bool daemonizing; /* the child that is made now is the mother */
+    const char *file;
+    struct shared shared;
+    struct ledger *ledger;
+    struct router *router;
+    uint32_t generation; /* of the router */
+    struct trash trash;
+    int64_t probed_ns;
+} module;
+
+bool module_enter(void)
+{
+    if (!module.on || module.busy)
+        return false;
+    module.busy = true;
+    return true;
+}
+
+void module_leave(void)
+{
+    module.busy = false;
+}
+
+bool module_is_mother(void)
+{
+    return module.mother;
+}
+
+struct ledger *module_ledger(void)
+{
+    return module.ledger;
+}
+
+/* ---- what is said ---- */
+
+static void line_to_syslog(enum log_level level, const char *line, size_t len)
+{
+    syslog_write(level, PROGRAM, line, len);
+}
+
+void module_refuse(const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, PROGRAM ": %s\n", text);
+    syslog_write(LOG_ERROR, PROGRAM, text, strlen(text));
+    _exit(EXIT_CONFIG);
+}
+
+static void errors_say(const struct conf_errors *errors)
+{
+    for (size_t i = 0; i < errors->n; i++)
+        log_line(LOG_ERROR, "config", "%s", errors->line[i]);
+    if (errors->n == 0)
+        log_line(LOG_ERROR, "config", "out of memory");
+}
+
+/* ---- the configuration ---- */
+
+/* Puts a configuration to work; takes it over. Processes have one thread: what it replaces can go at
+ * once. */
+static int config_apply(struct config *config, struct conf_errors *errors)
+{
+    struct router *old = module.router;
+    struct router *router = router_new(config, old, module.shared.arena, &module.trash, errors);
+    if (router) {
+        router_publish(router);
+        router_settle(router);
+        module.router = router;
+        router_free(old);
+    }
+    trash_empty(&module.trash);
+    return router ? 0 : -1;
+}
+
+static struct config *config_read(struct conf_errors *errors)
+{
+    const char *const *path;
+    size_t n = loader_fallback_path(&path);
+    struct config *config = config_load(module.file, path, n, &loader_source, errors);
+    if (config && !config->dante) {
+        conf_error(
+            errors, NULL,
+            "%s: no section `dante`: say which external addresses of danted lead to links, as "
+            "`dante: {anchors: [127.0.0.2]}`",
+            module.file);
+        config_free(config);
+        config = NULL;
+    }
+    return config;
+}
+
+/* The configuration as text, for the children: they may not be able to read the files, so all that
+ * was in these is in it. The caller frees it. */
+static char *config_text(const struct config *config, size_t *len)
+{
+    char *text = NULL;
+    FILE *out = open_memstream(&text, len);
+    if (!out)
+        return NULL;
+    config_write(config, out);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* Both or nothing: what cannot be handed on is not used here. Takes config over. */
+static int config_use(struct config *config, struct conf_errors *errors)
+{
+    size_t len = 0;
+    char *text = config_text(config, &len);
+    int err = -1;
+    if (!text || len > SHARED_TEXT_MAX) {
+        conf_error(errors, NULL, "%s: too large to be handed to danted's processes", module.file);
+        config_free(config);
+    } else if ((err = config_apply(config, errors)) == 0) {
+        shared_publish(&module.shared, text, len);
+        module.generation = shared_generation(&module.shared);
+    }
+    if (text)
+        explicit_bzero(text, len);
+    free(text);
+    return err;
+}
+
+static void config_follow(void)
+{
+    if (shared_generation(&module.shared) == module.generation)
+        return;
+    const char *const *path;
+    size_t len, n = loader_fallback_path(&path);
+    char *text = shared_read(&module.shared, &module.generation, &len);
+    if (!text)
+        return; /* the next generation is tried again */
+    struct conf_errors errors = {0};
+    struct config *config = config_parse(module.file, text, len, path, n, &loader_source, &errors);
+    if (!config || config_apply(config, &errors) < 0)
+        errors_say(&errors);
+    conf_errors_free(&errors);
+    explicit_bzero(text, len);
+    free(text);
+}
+
+const struct router *module_router(void)
+{
+    config_follow();
+    return module.router;
+}
+
+const struct conf_dante *module_conf(void)
+{
+    return module_router()->config->dante;
+}
+
+/* danted's mother works as its unprivileged user, and reads its own file as root. */
+static int reload_as_root(struct conf_errors *errors)
+{
+    uid_t real, effective, saved;
+    if (getresuid(&real, &effective, &saved) < 0)
+        return -1;
+    bool raise = effective != 0 && (saved == 0 || real == 0) && seteuid(0) == 0;
+    struct config *config = config_read(errors);
+    int err = config ? config_use(config, errors) : -1;
+    if (raise && seteuid(effective) < 0)
+        abort(); /* never go on as root */
+    return err;
+}
+
+void module_probed(void)
+{
+    int64_t now = clock_now_ns();
+    bool start = module.probed_ns == 0, again = now - module.probed_ns < ONE_CHECK_NS;
+    module.probed_ns = now;
+    if (start || again)
+        return;
+    struct conf_errors errors = {0};
+    if (reload_as_root(&errors) == 0) {
+        log_line(LOG_INFO, "config", "reloaded");
+    } else {
+        errors_say(&errors);
+        log_line(LOG_ERROR, "config", "not reloaded: the configuration of before stays in use");
+    }
+    conf_errors_free(&errors);
+}
+
+/* ---- claims of processes that have ended ---- */
+
+static void claims_end(uint32_t pid, int64_t now_ns)
+{
+    uint32_t ticket = 0;
+    while (ledger_inherit(module.ledger, pid, now_ns - ARRIVE_NS, &ticket))
+        router_claim_end(module.router, module.ledger, ticket, now_ns, 0, 0);
+    if (pid != LEDGER_ON_ITS_WAY)
+        ledger_forget(module.ledger, pid);
+}
+
+void module_reap(uint32_t pid)
+{
+    claims_end(pid, clock_now_ns());
+}
+
+void module_sweep(int64_t now_ns)
+{
+    int64_t next = __atomic_load_n(&module.shared.owner->sweep_ns, __ATOMIC_RELAXED);
+    if (now_ns < next ||
+        !__atomic_compare_exchange_n(&module.shared.owner->sweep_ns, &next, now_ns + SWEEP_NS,
+                                     false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return;
+    uint32_t pid, cursor = 0;
+    while ((pid = ledger_dead(module.ledger, &cursor)))
+        claims_end(pid, now_ns);
+    claims_end(LEDGER_ON_ITS_WAY, now_ns);
+}
+
+/* ---- processes ---- */
+
+static void forked(void)
+{
+    if (module.daemonizing)
+        return;
+    module.mother = false;
+    sockets_forget();
+}
+
+void module_daemon_begin(void)
+{
+    module.daemonizing = true;
+}
+
+void module_daemon_end(bool done)
+{
+    module.daemonizing = false;
+    if (!done || !module.on)
+        return;
+    arena_own(module.shared.arena);
+    __atomic_store_n(&module.shared.owner->pid, (uint32_t)getpid(), __ATOMIC_RELAXED);
+}
+
+/* A service's environment reaches every program that its unit starts. */
+static bool is_danted(void)
+{
+    char path[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (len < 0)
+        return false;
+    path[len] = '\0';
+    const char *name = basename(path);
+    return strcmp(name, "danted") == 0 || strcmp(name, "sockd") == 0;
+}
+
+/* Returns 0, or the mistakes. */
+static int start_config(struct conf_errors *errors)
+{
+    struct config *config = config_read(errors);
+    if (!config)
+        return -1;
+    int err = shared_make(&module.shared, config->dante->state);
+    if (!err)
+        return config_use(config, errors);
+    conf_error(errors, config->dante->node, "dante: state: %s: %s",
+               config->dante->state ? config->dante->state : "memory", strerror(-err));
+    config_free(config);
+    return -1;
+}
+
+static void start(void)
+{
+    struct conf_errors errors = {0};
+    module.file = secure_getenv("DISPATCH_CONFIG");
+    if (!module.file || !*module.file)
+        module_refuse("set DISPATCH_CONFIG to the path of a dispatch.yaml");
+    if (start_config(&errors) < 0) {
+        for (size_t i = 0; i < errors.n; i++)
+            fprintf(stderr, "%s\n", errors.line[i]);
+        module_refuse("danted does not start without a configuration that works");
+    }
+    conf_errors_free(&errors);
+    module.ledger = ledger_of(module.shared.arena);
+    if (!module.ledger || pthread_atfork(NULL, NULL, forked) != 0)
+        module_refuse("out of memory");
+    log_to(line_to_syslog);
+    module.mother = true;
+    module.on = true;
+}
+
+__attribute__((constructor)) static void module_start(void)
+{
+    if (is_danted())
+        start();
+}

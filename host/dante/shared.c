@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ * shared.c: the memory that all of danted's processes have in common.
+ */
+#include "dante/shared.h"
+#include "dante/libc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ARENA_SIZE ((size_t)64 << 20) /* untouched pages cost nothing */
+
+/* Two texts in turn: one generation is read while the next is written. Whoever read so slowly that
+ * two more have come sees that the generation has moved, and reads again. */
+struct published {
+    size_t len[2];
+    char text[2][SHARED_TEXT_MAX];
+};
+
+/* A new file under this name, whole from its first moment on; an old one stays with who has it. */
+static int file_make(const char *file, char made[4096])
+{
+    if (snprintf(made, 4096, "%s.%ld", file, (long)getpid()) >= 4096)
+        return -ENAMETOOLONG;
+    unlink(made);
+    int fd = open(made, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    return fd < 0 ? -errno : fd;
+}
+
+static int arena_in_file(struct shared *s, const char *file)
+{
+    char made[4096];
+    int fd = file_make(file, made), err = 0;
+    if (fd < 0)
+        return fd;
+    s->arena = arena_new(ARENA_SIZE, fd);
+    if (!s->arena || fchmod(fd, 0644) < 0 || rename(made, file) < 0)
+        err = -errno;
+    if (err)
+        unlink(made);
+    libc()->close(fd);
+    return err;
+}
+
+int shared_make(struct shared *s, const char *file)
+{
+    int err = 0;
+    if (file)
+        err = arena_in_file(s, file);
+    else if (!(s->arena = arena_new_shared(ARENA_SIZE)))
+        err = -ENOMEM;
+    if (err)
+        return err;
+    s->published = mmap(NULL, sizeof *s->published, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    s->owner = arena_share(s->arena, ARENA_OWNER, 0, sizeof *s->owner);
+    if (s->published == MAP_FAILED || !s->owner)
+        return -ENOMEM;
+    madvise(s->published, sizeof *s->published, MADV_DONTDUMP); /* it holds secrets */
+    s->owner->pid = (uint32_t)getpid();
+    return 0;
+}
+
+void shared_publish(struct shared *s, const char *text, size_t len)
+{
+    uint32_t generation = shared_generation(s) + 1;
+    memcpy(s->published->text[generation % 2], text, len);
+    s->published->len[generation % 2] = len;
+    __atomic_store_n(&s->owner->generation, generation, __ATOMIC_RELEASE);
+}
+
+char *shared_read(const struct shared *s, uint32_t *generation, size_t *len)
+{
+    char *text;
+    do {
+        *generation = shared_generation(s);
+        *len = s->published->len[*generation % 2];
+        text = malloc(*len + 1);
+        if (!text)
+            return NULL;
+        memcpy(text, s->published->text[*generation % 2], *len);
+        if (shared_generation(s) == *generation)
+            return text;
+        free(text);
+    } while (true);
+}
