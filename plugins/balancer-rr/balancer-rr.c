@@ -2,6 +2,7 @@
  * balancer-rr: weighted round robin, smooth (A B A B A for 3:2) or in blocks (A A A B B).
  */
 #include <dispatch-plugin.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 enum { SMOOTH, BLOCK }; /* the choices of `order` */
@@ -162,21 +163,29 @@ static uint32_t place_of(const struct picker *p, uint64_t turn)
     return low;
 }
 
-static uint32_t pick(const struct dp_pool *pool, const struct dp_flow *flow, uint32_t *seen)
+/* The turn at which the place i places after that of `turn` begins; `turn` itself for i = 0. */
+static uint64_t turn_after(const struct picker *p, uint64_t turn, uint32_t place, uint32_t i)
 {
-    (void)seen; /* the choice rests on nobody's load */
-    const struct picker *p = pool->picker;
-    struct state *s = pool->state;
-    if (!p->turns)
-        return DP_NONE;
+    if (!i || !p->end)
+        return turn + i;
+    uint64_t round = turn - turn % p->turns + (uint64_t)((place + i) / p->n) * p->turns;
+    uint32_t at = (place + i) % p->n;
+    return round + (at ? p->end[at - 1] : 0);
+}
 
-    /* A retry takes over the place that is next without taking the turn: it shifts no rotation. */
-    uint64_t turn = flow->attempt ? dp_load(&s->turn) : dp_add(&s->turn, 1);
+/* Who has this turn, or the next one that is allowed; *used: the turn it is then. */
+static uint32_t member_at(const struct dp_pool *pool, const struct dp_flow *flow, uint64_t turn,
+                          uint64_t *used)
+{
+    const struct picker *p = pool->picker;
     uint32_t place = place_of(p, turn % p->turns);
+    *used = turn;
     for (uint32_t i = 0; i < p->n && i < WALK_MAX; i++) {
         uint32_t member = p->member[(place + i) % p->n];
-        if (dp_allowed(pool, flow, member))
+        if (dp_allowed(pool, flow, member)) {
+            *used = turn_after(p, turn, place, i);
             return member;
+        }
     }
     uint32_t n = pool->view->n, first = (uint32_t)(turn % n);
     for (uint32_t i = 0; i < n; i++) {
@@ -185,6 +194,26 @@ static uint32_t pick(const struct dp_pool *pool, const struct dp_flow *flow, uin
             return member;
     }
     return DP_NONE;
+}
+
+static uint32_t pick(const struct dp_pool *pool, const struct dp_flow *flow, uint32_t *seen)
+{
+    (void)seen; /* the choice rests on nobody's load */
+    const struct picker *p = pool->picker;
+    struct state *s = pool->state;
+    if (!p->turns)
+        return DP_NONE;
+
+    /* Turns that are passed over are taken along, so that the others keep their shares. A retry
+     * takes over the place that is next without taking the turn: it shifts no rotation. */
+    uint64_t used, turn = dp_load(&s->turn);
+    uint32_t member;
+    do
+        member = member_at(pool, flow, turn, &used);
+    while (!flow->attempt && member != DP_NONE &&
+           !__atomic_compare_exchange_n(&s->turn, &turn, used + 1, false, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED));
+    return member;
 }
 
 static const struct dp_balancer_ops ops = {

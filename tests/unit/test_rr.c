@@ -76,11 +76,15 @@ Test(rr, sequences)
         {BLOCK, "32x1", "AAACAAAC"},
         {SMOOTH, "3x2x", "--"},
         {BLOCK, "3x2x", "--"},
-        /* not allowed now: its turns go to the next in the rotation */
+        /* not allowed now: its turns are passed over, and the others keep their shares */
         {SMOOTH, "3l2", "BBBBB"},
-        {SMOOTH, "5t11", "BBBCCBB"},
-        {BLOCK, "3t21", "BBBBBC"},
-        {BLOCK, "32l1", "AAACCC"},
+        {SMOOTH, "5t11", "BCBCBCB"},
+        {SMOOTH, "5t21", "BCBBCB"},
+        {SMOOTH, "3t2t11", "CDCDCD"},
+        {BLOCK, "3t21", "BBCBBC"},
+        {BLOCK, "32l1", "AAACAA"},
+        {BLOCK, "322t", "AAABBA"},
+        {BLOCK, "2t3t21", "CCDCCD"},
         {SMOOTH, "3l2t", "--"},
         {BLOCK, "3t2l", "--"},
     };
