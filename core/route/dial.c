@@ -9,6 +9,7 @@
 #include "route/dial.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "route/health.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +18,21 @@
 #define LANES_MAX 16 /* links tried for one request; `retries` is at most 15 */
 
 /* How long a link that has failed lately may stay silent before the next is tried beside it; longer
- * for one that is known to be slow. */
+ * for one that is known to be slow. The trial of a link that is out may not cost its client more
+ * than need be. */
 #define HEDGE_NS (250 * NS_PER_MS)
+#define HEDGE_TRIAL_NS (50 * NS_PER_MS)
 
 struct lane {
     struct attempt *attempt; /* NULL: over */
     struct claim claim;      /* held while attempt is set */
+};
+
+/* A dial that failed with PATH: to blame if another link gets through. */
+struct unproven {
+    struct link *link; /* a reference */
+    int64_t began_ns;
+    int err;
 };
 
 struct dial {
@@ -35,7 +45,7 @@ struct dial {
     unsigned n_lanes;
     unsigned tries_left;
     unsigned path_errors;
-    struct link *unproven[LANES_MAX]; /* failed with PATH: to blame if another link gets through */
+    struct unproven unproven[LANES_MAX];
     unsigned n_unproven;
     struct lane *winner;
     struct io_timer budget, hedge;
@@ -92,23 +102,29 @@ static void error_note(struct dial *d, const struct link *link, int err)
     snprintf(d->link_name, sizeof d->link_name, "%s", link->name);
 }
 
-/* Remembers what the failure says; returns false if it settles the request. */
-static bool failure_note(struct dial *d, struct link *link, int err)
+static void unproven_add(struct dial *d, const struct claim *claim, int err)
 {
-    error_note(d, link, err);
+    if (d->n_unproven == LANES_MAX)
+        return;
+    ref_get(&claim->link->ref);
+    d->unproven[d->n_unproven++] =
+        (struct unproven){.link = claim->link, .began_ns = claim->at_ns, .err = err};
+}
+
+/* Remembers what the failure says; returns false if it settles the request. */
+static bool failure_note(struct dial *d, const struct claim *claim, int err)
+{
+    error_note(d, claim->link, err);
     switch (dp_blame(err)) {
     case DP_LINK:
-        link_failed(link, io_now(d->env->io));
+        link_failed(claim->link, claim->at_ns, io_now(d->env->io), err);
         return true;
     case DP_UNABLE:
         if (err == DP_ERR_FAMILY)
             d->tries_left++; /* skipped, not failed */
         return true;
     case DP_PATH:
-        if (d->n_unproven < LANES_MAX) {
-            ref_get(&link->ref);
-            d->unproven[d->n_unproven++] = link;
-        }
+        unproven_add(d, claim, err);
         if (++d->path_errors == 2) /* the way is bad from two sides: nothing new is started */
             d->tries_left = 0;
         return true;
@@ -117,25 +133,33 @@ static bool failure_note(struct dial *d, struct link *link, int err)
     }
 }
 
-/* One link got through: those that did not are to blame, silent ones included. */
+/* How long to wait for it alone: twice as long as it usually takes. */
+static int64_t patience(const struct claim *claim)
+{
+    int64_t rtt = dp_load(&claim->link->stat->rtt);
+    int64_t least = claim->trial && rtt ? HEDGE_TRIAL_NS : HEDGE_NS;
+    return rtt > least / 2 ? 2 * rtt : least;
+}
+
+/* One link got through: those that did not are to blame, and those that had the time to. */
 static void success_note(struct dial *d)
 {
     int64_t now = io_now(d->env->io);
-    for (unsigned i = 0; i < d->n_unproven; i++)
-        link_failed(d->unproven[i], now);
-    for (struct lane *lane = d->lane; lane < d->winner; lane++)
-        if (lane->attempt)
-            link_failed(lane->claim.link, now);
+    for (struct unproven *u = d->unproven; u < d->unproven + d->n_unproven; u++)
+        link_failed(u->link, u->began_ns, now, u->err);
+    for (struct lane *lane = d->lane; lane < d->winner; lane++) {
+        const struct claim *claim = &lane->claim;
+        if (lane->attempt && now - claim->at_ns >= patience(claim))
+            link_failed(claim->link, claim->at_ns, now, attempt_timeout_error(lane->attempt));
+    }
 }
 
 static void attempt_over(struct attempt *a, void *ctx, int result);
 
-static void hedge_arm(struct dial *d, const struct link *link)
+static void hedge_arm(struct dial *d, const struct claim *claim)
 {
-    int64_t rtt = dp_load(&link->stat->rtt);
-    int64_t delay = rtt > HEDGE_NS / 2 ? 2 * rtt : HEDGE_NS;
-    bool wanted = link_is_suspect(link) && d->tries_left > 0;
-    io_timer(d->env->io, &d->hedge, wanted ? io_now(d->env->io) + delay : 0);
+    bool wanted = (claim->trial || link_is_suspect(claim->link)) && d->tries_left > 0;
+    io_timer(d->env->io, &d->hedge, wanted ? io_now(d->env->io) + patience(claim) : 0);
 }
 
 static int64_t attempt_limit(const struct dial *d)
@@ -160,20 +184,20 @@ static int dial_next(struct dial *d)
         d->request.flow.now = io_now(d->env->io);
         if (!pool_claim(d->request.pool, &d->request.flow, d->tried, &lane->claim))
             break;
-        d->tries_left--;
+        d->tries_left -= !lane->claim.trial; /* that one is tried for its own sake */
         d->request.flow.attempt++;
         int result = lane_start(d, lane);
         if (result >= 0)
             d->n_lanes++;
         if (result == DP_AGAIN) {
-            hedge_arm(d, lane->claim.link);
+            hedge_arm(d, &lane->claim);
             return DP_AGAIN;
         }
         if (result == DP_OK) {
             d->winner = lane;
             return DP_OK;
         }
-        go_on = failure_note(d, lane->claim.link, result);
+        go_on = failure_note(d, &lane->claim, result);
         claim_end(&lane->claim, result, io_now(d->env->io), 0, 0);
     }
     if (go_on && any_running(d))
@@ -201,7 +225,7 @@ static void attempt_over(struct attempt *a, void *ctx, int result)
     if (result == DP_OK) {
         d->winner = lane;
     } else {
-        bool go_on = failure_note(d, lane->claim.link, result);
+        bool go_on = failure_note(d, &lane->claim, result);
         lane_end(d, lane, result);
         result = go_on ? dial_next(d) : d->err;
     }
@@ -219,7 +243,7 @@ static void budget_fire(struct io_timer *t)
     struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, budget));
     for (unsigned i = 0; i < d->n_lanes && !d->ended; i++)
         if (d->lane[i].attempt)
-            failure_note(d, d->lane[i].claim.link, attempt_timeout_error(d->lane[i].attempt));
+            failure_note(d, &d->lane[i].claim, attempt_timeout_error(d->lane[i].attempt));
     lanes_end(d);
     dial_finish(d, d->err);
 }
@@ -287,7 +311,7 @@ void dial_free(struct dial *d)
     d->winner = NULL;
     lanes_end(d);
     for (unsigned i = 0; i < d->n_unproven; i++)
-        ref_drop(&d->unproven[i]->ref);
+        ref_drop(&d->unproven[i].link->ref);
     ref_drop(&d->request.pool->ref);
     free(d);
 }

@@ -19,7 +19,7 @@ static void link_destroy(struct ref *r)
         ref_drop(&link->via->ref);
     if (link->dialer)
         ref_drop(&link->dialer->ref);
-    arena_free(link->arena, link->stat);
+    arena_free(link->arena, link->shared);
     free(link);
 }
 
@@ -38,18 +38,19 @@ struct link *link_new(struct config *config, const struct conf_link *conf, struc
     struct link *link = calloc(1, sizeof *link);
     if (link) {
         link->hash = conf_link_hash(conf);
-        link->stat = arena_share(arena, ARENA_LINK, link->hash, sizeof *link->stat);
+        link->shared = arena_share(arena, ARENA_LINK, link->hash, sizeof *link->shared);
     }
-    if (!link || !link->stat) {
+    if (!link || !link->shared) {
         free(link);
         conf_error(errors, NULL, "link \"%s\": out of memory", conf->name);
         return NULL;
     }
     link->arena = arena;
+    link->stat = &link->shared->stat;
     link->stat->size = sizeof *link->stat;
     link->dialer = instance_new(config, &conf->dialer, "link", conf->name, trash, errors);
     if (!link->dialer) {
-        arena_free(arena, link->stat);
+        arena_free(arena, link->shared);
         free(link);
         return NULL;
     }
@@ -93,26 +94,4 @@ uint32_t link_caps(const struct link *link)
 {
     const struct dp_dialer_ops *ops = instance_dialer(link->dialer);
     return ops->caps ? ops->caps(link->dialer->self) : 0;
-}
-
-void link_worked(const struct link *link, int64_t now_ns, int64_t took_ns)
-{
-    struct dp_stat *s = link->stat;
-    int64_t rtt = dp_load(&s->rtt);
-    /* The smoothing of RFC 6298: 7/8 old, 1/8 new. A lost update between threads is harmless. */
-    dp_store(&s->rtt, rtt ? rtt - rtt / 8 + took_ns / 8 : took_ns);
-    dp_store(&s->rtt_at, now_ns);
-    if (dp_load(&s->fails))
-        dp_store(&s->fails, 0);
-}
-
-void link_failed(const struct link *link, int64_t now_ns)
-{
-    dp_add(&link->stat->fails, 1);
-    dp_store(&link->stat->failed_at, now_ns);
-}
-
-bool link_is_suspect(const struct link *link)
-{
-    return dp_load(&link->stat->fails) > 0;
 }

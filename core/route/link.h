@@ -10,7 +10,16 @@
 
 #define LINK_DEPTH_MAX 4 /* levels of a chain */
 
-/* Immutable after link_new(), but for *stat, whose fields are atomic. */
+/* What all threads and processes know of a link: in the arena, and atomic. */
+struct link_shared {
+    struct dp_stat stat; /* first: what plugins see of it */
+    int64_t retry_at;    /* 0: in use; else it is out until then */
+    uint32_t ejections;  /* in a row, the trials that have begun among them */
+    uint32_t told;       /* the log says that it is out */
+    int64_t told_at;     /* when it last did */
+};
+
+/* Immutable after link_new(), but for *shared. */
 struct link {
     struct ref ref;
     const char *name; /* the instance's copy */
@@ -24,7 +33,8 @@ struct link {
     size_t n_dns;
     bool fast_open; /* to the dialer's server */
     struct arena *arena;
-    struct dp_stat *stat;
+    struct link_shared *shared;
+    struct dp_stat *stat; /* in *shared */
 };
 
 /* Makes the link with a new dialer instance; takes a reference on via. NULL: see errors. [main] */
@@ -37,12 +47,5 @@ bool link_same(const struct link *link, const struct conf_link *conf, const stru
 /* Is the dialer a tunnel (hop, start, step)? */
 bool link_is_tunnel(const struct link *link);
 uint32_t link_caps(const struct link *link);
-
-/* The outcome of a dial that counts: a success measures `took_ns` and ends a row of failures. */
-void link_worked(const struct link *link, int64_t now_ns, int64_t took_ns);
-void link_failed(const struct link *link, int64_t now_ns);
-
-/* Has it failed since it last worked? Then a second link is tried early beside it. */
-bool link_is_suspect(const struct link *link);
 
 #endif

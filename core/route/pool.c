@@ -3,6 +3,7 @@
  */
 #include "route/pool.h"
 #include "base/log.h"
+#include "route/health.h"
 #include "route/view.h"
 
 #include <stdlib.h>
@@ -122,12 +123,44 @@ static uint32_t claim_record(const struct claim *claim)
     return ledger_open(claim->pool->ledger, &record);
 }
 
+/* A link that is out is for the flow that tries it, *trial then. */
+static bool may_have(const struct link *link, int64_t now_ns, const struct link **trial)
+{
+    if (link_is_in_use(link) || link == *trial)
+        return true;
+    if (!link_try(link, now_ns))
+        return false;
+    *trial = link;
+    return true;
+}
+
+/* The balancer has picked member i, which is out: asks it for another, as if those that are out had
+ * been tried; if then nobody is left, they are better than none. */
+static uint32_t pick_around(struct pool *pool, const struct pool_view *view,
+                            const struct dp_pool *handle, const struct dp_flow *flow, uint32_t i,
+                            uint32_t *seen, const struct link **trial)
+{
+    uint64_t tried[POOL_TRIED_WORDS];
+    struct dp_flow narrowed = *flow;
+    memcpy(tried, flow->tried, sizeof tried);
+    narrowed.tried = tried;
+    while (i != DP_NONE && !may_have(view->link[i], flow->now, trial)) {
+        uint32_t slot = view->dp.member[i]->slot;
+        tried[slot / 64] |= UINT64_C(1) << (slot % 64);
+        i = pick_checked(pool, handle, &narrowed, seen);
+    }
+    return i != DP_NONE ? i : pick_checked(pool, handle, flow, seen);
+}
+
 bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct claim *claim)
 {
     const struct pool_view *view = pool_seen(pool);
     struct dp_pool handle = pool_handle(pool, view);
+    const struct link *trial = NULL;
     for (unsigned try = 0;; try++) {
         uint32_t seen, i = pick_checked(pool, &handle, flow, &seen);
+        if (i != DP_NONE && !link_is_in_use(view->link[i]))
+            i = pick_around(pool, view, &handle, flow, i, &seen, &trial);
         if (i == DP_NONE)
             return false;
         struct link *link = view->link[i];
@@ -139,8 +172,12 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct
         dp_add(&link->stat->picks, 1);
         ref_get(&pool->ref);
         ref_get(&link->ref);
-        *claim = (struct claim){
-            .pool = pool, .link = link, .slot = slot, .dialing = true, .at_ns = flow->now};
+        *claim = (struct claim){.pool = pool,
+                                .link = link,
+                                .slot = slot,
+                                .dialing = true,
+                                .trial = link == trial,
+                                .at_ns = flow->now};
         claim->ticket = claim_record(claim);
         return true;
     }

@@ -33,6 +33,7 @@ struct claim {
     uint32_t slot;
     uint32_t ticket; /* in the ledger; 0: none */
     bool dialing;
+    bool trial; /* of a link that is out: by this dial it may come back */
     int64_t at_ns, connected_ns;
 };
 
@@ -55,7 +56,8 @@ void pool_view_discard(struct pool_view *view);
 #define POOL_SLOTS_MAX (POOL_TRIED_WORDS * 64)
 
 /* Picks a member for the flow and claims it. flow->tried (writable through `tried`) gets its bit.
- * Returns false when no member is allowed. [worker] */
+ * Links that are out (health.h) are passed over unless no other is left. Returns false when no
+ * member is allowed. [worker] */
 bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct claim *claim);
 
 /* The dial succeeded: it is no longer counted as dialing. [worker] */

@@ -568,18 +568,19 @@ Test(pool, a_failed_reload)
     state_of(&w, "a")->done = 5;
     cr_assert(claim(&w, &held));
     for (int i = 0; i < 5; i++) {
-        cr_expect(eq(int, apply(&w, large), -1));
         script.build = DP_ERR_LOCAL;
         cr_expect(eq(int, apply(&w, bad), -1));
         cr_expect(eq(int, apply(&w, again), -1));
         script.build = DP_OK;
+        cr_expect(eq(int, apply(&w, large), -1));
         cr_expect(eq(u64, state_of(&w, "a")->done, 5));
     }
-    cr_assert(w.errors.n > 0);
-    cr_expect(strstr(w.errors.line[0], "memory") != NULL, "%s", w.errors.line[0]);
-    bool told = false;
-    for (size_t i = 0; i < w.errors.n; i++)
+    bool told = false, full = false;
+    for (size_t i = 0; i < w.errors.n; i++) {
         told |= strstr(w.errors.line[i], "pool \"all\": its balancer cannot work") != NULL;
+        full |= strstr(w.errors.line[i], "out of memory") != NULL;
+    }
+    cr_expect(full);
     cr_expect(told);
     cr_expect(eq(u32, alive, 4), "three links and a balancer");
     cr_assert(eq(int, apply(&w, again), 0), "and then a good one");

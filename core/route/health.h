@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * health.h: is a link to be used? What its own dials have come to decides; nothing else is asked.
+ *
+ *   IN USE --- a failure ---> OUT --- its time has come ---> DUE --- one flow gets it --+
+ *     ^                        ^                                                        |
+ *     |                        +------------------- for the time of its trial ----------+
+ *     +--- any dial by it that succeeds
+ *
+ * The state is one number, shared by all threads and processes that use the link.
+ */
+#ifndef ROUTE_HEALTH_H
+#define ROUTE_HEALTH_H
+
+#include "route/link.h"
+
+/* IN USE: nothing speaks against picking it. */
+static inline bool link_is_in_use(const struct link *link)
+{
+    return dp_load(&link->shared->retry_at) == 0;
+}
+
+/* Of a link that is DUE one caller gets true: its flow is the trial. Until then, and for the time
+ * of the trial, everybody gets false. */
+bool link_try(const struct link *link, int64_t now_ns);
+
+/* How long the link stays out after this many ejections in a row, from 1 on. */
+int64_t link_out_ns(const struct link *link, uint32_t ejections);
+
+/* The outcome of a dial that counts: a success measures `took_ns` and ends a row of failures. */
+void link_worked(const struct link *link, int64_t now_ns, int64_t took_ns);
+/* began_ns: when the dial began, for one that has worked since is not to blame; err: why. */
+void link_failed(const struct link *link, int64_t began_ns, int64_t now_ns, int err);
+
+/* Has it failed since it last worked? Then a second link is tried early beside it. */
+bool link_is_suspect(const struct link *link);
+
+#endif

@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: MIT
+ * test_health.c: when a link is out of use, who tries it again, and what picks and dials make of it.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "lib/fake_route.h"
+#include "lib/plugin_fake.h"
+#include "route/health.h"
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LENGTH(table) (sizeof(table) / sizeof *(table))
+#define MS NS_PER_MS
+
+static bool same(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0;
+}
+
+static struct link *link_at(const struct fake_world *w, size_t i)
+{
+    return w->router->link[i];
+}
+
+static struct link_shared *shared(const struct fake_world *w, size_t i)
+{
+    return link_at(w, i)->shared;
+}
+
+static void close_world(struct fake_world *w, const char *what)
+{
+    const char *wrong = fake_world_close(w);
+    cr_expect(wrong == NULL, "%s: %s", what, wrong);
+}
+
+/* ---- one link ---- */
+
+/* A link without a world. */
+struct alone {
+    struct link_shared shared;
+    struct link link;
+};
+
+static void alone_init(struct alone *a, uint64_t id)
+{
+    *a = (struct alone){.link = {.name = "x", .id = id}};
+    a->link.shared = &a->shared;
+    a->link.stat = &a->shared.stat;
+}
+
+Test(health, how_long)
+{
+    static const int64_t most_ms[] = {1000, 2000, 4000, 8000, 10000, 10000, 10000};
+    unsigned differ = 0;
+    for (uint64_t id = 0; id < 1000; id++) {
+        struct alone a, b;
+        alone_init(&a, id * UINT64_C(0x123456789abcdef1));
+        alone_init(&b, id * UINT64_C(0x123456789abcdef1) + 1);
+        for (uint32_t n = 1; n <= LENGTH(most_ms); n++) {
+            int64_t ns = link_out_ns(&a.link, n), most = most_ms[n - 1] * MS;
+            cr_assert(ns <= most && ns >= most / 5 * 4, "link %ju, %u: %jd", (uintmax_t)id, n,
+                      (intmax_t)ns);
+            cr_assert(eq(i64, ns, link_out_ns(&a.link, n)), "always the same");
+        }
+        differ += llabs(link_out_ns(&a.link, 1) - link_out_ns(&b.link, 1)) > MS;
+        cr_assert(le(i64, link_out_ns(&a.link, UINT32_MAX), 10000 * MS));
+    }
+    cr_expect(gt(u32, differ, 900), "two links are not tried at the same time");
+}
+
+Test(health, states)
+{
+    struct alone a;
+    alone_init(&a, 7);
+    struct link_shared *s = &a.shared;
+    const struct link *link = &a.link;
+    int64_t now = FAKE_START_NS;
+    cr_expect(link_is_in_use(link));
+    cr_expect(not(link_try(link, now)), "there is nothing to try");
+
+    link_failed(link, now, now, DP_ERR_LINK);
+    int64_t until = now + link_out_ns(link, 1);
+    cr_expect(not(link_is_in_use(link)));
+    cr_expect(link_is_suspect(link));
+    cr_expect(eq(i64, s->retry_at, until));
+    for (int i = 1; i < 100; i++) /* of many that fail together only the first counts */
+        link_failed(link, now, now + i * MS, DP_ERR_HOST_UNREACH);
+    cr_expect(eq(i64, s->retry_at, until));
+    cr_expect(eq(u32, s->ejections, 1));
+    cr_expect(eq(u32, s->stat.fails, 100));
+
+    for (uint32_t n = 2; n < 9; n++) { /* one trial each time */
+        cr_expect(not(link_try(link, until - 1)), "%u", n);
+        cr_expect(link_try(link, until), "%u", n);
+        cr_expect(not(link_try(link, until)), "%u", n);
+        cr_expect(eq(u32, s->ejections, n));
+        cr_expect(eq(i64, s->retry_at, until + link_out_ns(link, n)));
+        link_failed(link, until, until + 50 * MS, DP_ERR_LINK); /* that has been allowed for */
+        cr_expect(eq(i64, s->retry_at, until + link_out_ns(link, n)));
+        until = s->retry_at;
+    }
+
+    link_worked(link, until, MS); /* by whichever dial */
+    cr_expect(link_is_in_use(link));
+    cr_expect(not(link_is_suspect(link)));
+    cr_expect(eq(u32, s->ejections, 0));
+    link_failed(link, until + 1, until + 1, DP_ERR_LINK);
+    cr_expect(eq(i64, s->retry_at, until + 1 + link_out_ns(link, 1)), "from the beginning");
+}
+
+/* What fails now says nothing of a link by which another dial, begun at the same time, has since
+ * got through. */
+Test(health, it_has_worked_since)
+{
+    static const struct {
+        int64_t worked_ms, began_ms;
+        bool out;
+    } table[] = {
+        {0, 100, true}, {100, 100, true}, {101, 100, false}, {3000, 100, false}, {3000, 3001, true},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct alone a;
+        int64_t began = FAKE_START_NS + table[i].began_ms * MS;
+        alone_init(&a, 7);
+        link_worked(&a.link, FAKE_START_NS + table[i].worked_ms * MS, MS);
+        link_failed(&a.link, began, FAKE_START_NS + 3100 * MS, DP_ERR_HOST_UNREACH);
+        cr_expect(eq(int, !link_is_in_use(&a.link), table[i].out), "row %zu", i);
+        cr_expect(link_is_suspect(&a.link), "row %zu: all the same", i);
+    }
+}
+
+/* ---- what the log says ---- */
+
+static int captured = -1, real_stderr = -1;
+
+static void capture(void)
+{
+    int fd[2];
+    cr_assert(eq(int, pipe2(fd, O_CLOEXEC | O_NONBLOCK), 0));
+    real_stderr = dup(STDERR_FILENO);
+    cr_assert(dup2(fd[1], STDERR_FILENO) >= 0);
+    close(fd[1]);
+    captured = fd[0];
+}
+
+static const char *logged(void)
+{
+    static char text[8192];
+    ssize_t n = read(captured, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return text;
+}
+
+static void release(void)
+{
+    dup2(real_stderr, STDERR_FILENO);
+    close(real_stderr);
+    close(captured);
+}
+
+Test(health, told_once, .init = capture, .fini = release)
+{
+    struct alone a;
+    char expect[200];
+    int64_t now = FAKE_START_NS;
+    alone_init(&a, 7);
+    int64_t out_ms = link_out_ns(&a.link, 1) / MS;
+
+    link_worked(&a.link, now, MS);
+    cr_expect(same(logged(), ""));
+    for (int i = 0; i < 10; i++)
+        link_failed(&a.link, now, now, DP_ERR_HOST_UNREACH);
+    link_try(&a.link, now + 5000 * MS);
+    snprintf(expect, sizeof expect,
+             "warn link: x: not used for %jd ms: no answer, where another link got through\n",
+             (intmax_t)out_ms);
+    const char *text = logged();
+    cr_expect(same(text, expect), "%s", text);
+    for (int i = 0; i < 10; i++)
+        link_worked(&a.link, now + 6000 * MS, MS);
+    text = logged();
+    cr_expect(same(text, "info link: x: in use again\n"), "%s", text);
+
+    for (int i = 1; i <= 1000; i++) { /* it comes and goes without end, 10 s long */
+        now = FAKE_START_NS + 6000 * MS + i * 10 * MS;
+        link_failed(&a.link, now, now, DP_ERR_LINK);
+        link_worked(&a.link, now + MS, MS);
+    }
+    unsigned out = 0, in = 0;
+    for (text = logged(); *text; text = strchr(text, '\n') + 1) {
+        out += strncmp(text, "warn link: x: not used for ", 27) == 0;
+        in += strncmp(text, "info link: x: in use again\n", 27) == 0;
+    }
+    cr_expect(eq(u32, out, 10));
+    cr_expect(eq(u32, in, 10), "and each time the end of it");
+}
+
+Test(health, reasons, .init = capture, .fini = release)
+{
+    static const struct {
+        int err;
+        const char *why;
+    } table[] = {
+        {DP_ERR_LINK, ": the link or its server failed\n"},
+        {DP_ERROR(DP_LINK, 4), ": the link or its server failed\n"},
+        {DP_ERR_NET_UNREACH, ": network unreachable, where another link got through\n"},
+        {DP_ERR_HOST_UNREACH, ": no answer, where another link got through\n"},
+        {DP_ERR_TTL, ": TTL expired, where another link got through\n"},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct alone a;
+        alone_init(&a, i);
+        link_failed(&a.link, FAKE_START_NS, FAKE_START_NS, table[i].err);
+        const char *text = logged();
+        cr_expect(strstr(text, table[i].why) != NULL, "row %zu: %s", i, text);
+    }
+}
+
+/* ---- picks ---- */
+
+struct flow {
+    struct dp_flow flow;
+    uint64_t tried[POOL_TRIED_WORDS];
+};
+
+static bool claim_at(struct fake_world *w, struct flow *f, int64_t now, struct claim *c)
+{
+    f->flow.size = sizeof f->flow;
+    f->flow.now = now;
+    f->flow.tried = f->tried;
+    f->flow.n_tried = POOL_TRIED_WORDS;
+    bool got = pool_claim(w->router->pool[0], &f->flow, f->tried, c);
+    f->flow.attempt += got;
+    return got;
+}
+
+/* The letters of the links that so many flows get, in capitals if as a trial. */
+static const char *picks_at(struct fake_world *w, int64_t now, unsigned n)
+{
+    static char text[1024];
+    for (unsigned i = 0; i < n; i++) {
+        struct flow f = {0};
+        struct claim c;
+        text[i] = '-';
+        if (claim_at(w, &f, now, &c)) {
+            text[i] = (char)(c.link->name[0] - (c.trial ? 'a' - 'A' : 0));
+            claim_end(&c, DP_OK, now, 0, 0);
+        }
+    }
+    text[n] = '\0';
+    return text;
+}
+
+static void out_at(struct fake_world *w, const char *names, int64_t now)
+{
+    for (; *names; names++)
+        link_failed(link_at(w, (size_t)(*names - 'a')), now, now, DP_ERR_LINK);
+}
+
+Test(health, picks)
+{
+    static const struct {
+        const char *out, *expect;
+        int64_t after_ms;
+    } table[] = {
+        {"", "aaaa", 0},
+        {"a", "bbbb", 0},
+        {"ab", "cccc", 0},
+        {"b", "aaaa", 0},
+        {"ac", "bbbb", 700},
+        /* one flow each tries what is due, and is alone in it */
+        {"a", "Abbb", 1001},
+        {"ab", "ABcc", 1001},
+        /* there is none but those that are out */
+        {"abc", "aaaa", 0},
+        {"abc", "ABCaaa", 1001},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct fake_world w = {.link = {{.name = "a"}, {.name = "b"}, {.name = "c"}}};
+        fake_world_open(&w);
+        out_at(&w, table[i].out, FAKE_START_NS);
+        const char *got =
+            picks_at(&w, FAKE_START_NS + table[i].after_ms * MS, (unsigned)strlen(table[i].expect));
+        cr_expect(same(got, table[i].expect), "row %zu: %s, not %s", i, got, table[i].expect);
+        close_world(&w, "picks");
+    }
+}
+
+/* A flow goes through those in use, then through those that are out, each once. */
+Test(health, every_link_is_left_for_a_retry)
+{
+    struct fake_world w = {.link = {{.name = "a"}, {.name = "b"}, {.name = "c"}, {.name = "d"}}};
+    struct flow f = {0};
+    struct claim c;
+    char got[5] = "";
+    fake_world_open(&w);
+    out_at(&w, "ac", FAKE_START_NS);
+    for (int i = 0; i < 4; i++) {
+        cr_assert(claim_at(&w, &f, FAKE_START_NS, &c));
+        cr_expect(not(c.trial));
+        got[i] = c.link->name[0];
+        claim_end(&c, DP_ERR_LINK, FAKE_START_NS, 0, 0);
+    }
+    cr_expect(same(got, "bdac"), "%s", got);
+    cr_expect(not(claim_at(&w, &f, FAKE_START_NS, &c)));
+    close_world(&w, "retries");
+}
+
+/* A link that is full is none that is left; its trial waits until it has a place. */
+Test(health, limits)
+{
+    struct fake_world w = {.link = {{.name = "a", .limit = 1}, {.name = "b", .limit = 2}}};
+    struct flow f[3] = {0};
+    struct claim c[3];
+    int64_t due = FAKE_START_NS + 1001 * MS;
+    fake_world_open(&w);
+    cr_assert(claim_at(&w, &f[0], FAKE_START_NS, &c[0])); /* a is full */
+    out_at(&w, "a", FAKE_START_NS);
+    cr_expect(same(picks_at(&w, due, 3), "bbb"));
+    cr_expect(eq(u32, shared(&w, 0)->ejections, 1), "no trial that nobody makes");
+    claim_end(&c[0], DP_OK, due, 0, 0);
+    cr_expect(same(picks_at(&w, due, 3), "Abb"));
+    cr_assert(claim_at(&w, &f[1], due, &c[1]));
+    cr_assert(claim_at(&w, &f[2], due, &c[2])); /* b is full */
+    cr_expect(same(picks_at(&w, due, 2), "aa"), "better than none");
+    claim_end(&c[1], DP_OK, due, 0, 0);
+    claim_end(&c[2], DP_OK, due, 0, 0);
+    close_world(&w, "limits");
+}
+
+/* The others keep their order and their shares. */
+Test(health, rotation)
+{
+    enum { SMOOTH, BLOCK };
+    static const struct {
+        uint32_t order, weight[3];
+        const char *out, *expect;
+    } table[] = {
+        {SMOOTH, {1, 1, 1}, "", "abcabcabc"},    {SMOOTH, {1, 1, 1}, "a", "bcbcbcbc"},
+        {SMOOTH, {1, 1, 1}, "b", "acacacac"},    {SMOOTH, {3, 2, 1}, "a", "bcbbcbbcb"},
+        {SMOOTH, {3, 2, 1}, "b", "aacaaaca"},    {SMOOTH, {5, 1, 1}, "a", "bcbcbcbc"},
+        {BLOCK, {3, 2, 1}, "a", "bbcbbcbbc"},    {BLOCK, {3, 2, 1}, "b", "aaacaaac"},
+        {BLOCK, {1000, 2, 1}, "a", "bbcbbcbbc"}, {SMOOTH, {3, 2, 1}, "ab", "ccccc"},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct fake_world w = {.balancer = fake_load("balancer-rr.so"),
+                               .balancer_conf = &table[i].order,
+                               .link = {{.name = "a", .weight = table[i].weight[0]},
+                                        {.name = "b", .weight = table[i].weight[1]},
+                                        {.name = "c", .weight = table[i].weight[2]}}};
+        fake_world_open(&w);
+        out_at(&w, table[i].out, FAKE_START_NS);
+        const char *got = picks_at(&w, FAKE_START_NS, (unsigned)strlen(table[i].expect));
+        cr_expect(same(got, table[i].expect), "row %zu: %s, not %s", i, got, table[i].expect);
+        close_world(&w, "rotation");
+    }
+}
+
+/* To a balancer that looks at loads a link that is out looks empty all the time. */
+Test(health, leastconn)
+{
+    struct fake_world w = {.balancer = fake_load("balancer-leastconn.so"),
+                           .link = {{.name = "a", .weight = 5},
+                                    {.name = "b", .weight = 2},
+                                    {.name = "c", .weight = 1}}};
+    struct claim c[90];
+    fake_world_open(&w);
+    out_at(&w, "a", FAKE_START_NS);
+    for (size_t i = 0; i < LENGTH(c); i++) {
+        struct flow f = {0};
+        cr_assert(claim_at(&w, &f, FAKE_START_NS, &c[i]));
+    }
+    cr_expect(eq(u32, fake_stat(&w, "a")->active, 0));
+    cr_expect(eq(u32, fake_stat(&w, "b")->active, 60));
+    cr_expect(eq(u32, fake_stat(&w, "c")->active, 30));
+    for (size_t i = 0; i < LENGTH(c); i++)
+        claim_end(&c[i], DP_OK, FAKE_START_NS, 0, 0);
+    close_world(&w, "leastconn");
+}
+
+/* ---- dials ---- */
+
+static void run(struct fake_world *w)
+{
+    fake_dial_start(w, "192.0.2.1:80");
+    fake_dial_wait(w);
+}
+
+/* Which outcomes put a link out of use: a's, and then b's. */
+Test(health, blame)
+{
+    static const struct {
+        int result[2];
+        bool out[2];
+    } table[] = {
+        {{DP_OK, DP_OK}, {false, false}},
+        {{DP_ERR_LINK, DP_OK}, {true, false}},
+        {{DP_ERR_LINK, DP_ERR_LINK}, {true, true}},
+        {{DP_ERR_REFUSED, DP_OK}, {false, false}},
+        {{DP_ERR_NO_HOST, DP_OK}, {false, false}},
+        {{DP_ERR_DENIED, DP_OK}, {false, false}},
+        {{DP_ERR_LOCAL, DP_OK}, {false, false}},
+        {{DP_ERR_COMMAND, DP_OK}, {false, false}},
+        {{DP_ERR_FAMILY, DP_OK}, {false, false}},
+        {{DP_ERR_NO_ANSWER, DP_OK}, {false, false}},
+        {{DP_ERR_NO_ANSWER, DP_ERR_NO_ANSWER}, {false, false}},
+        {{DP_ERR_NET_UNREACH, DP_OK}, {true, false}},
+        {{DP_ERR_HOST_UNREACH, DP_OK}, {true, false}},
+        {{DP_ERR_TTL, DP_OK}, {true, false}},
+        {{DP_ERR_HOST_UNREACH, DP_ERR_HOST_UNREACH}, {false, false}},
+        {{DP_ERR_HOST_UNREACH, DP_ERR_REFUSED}, {false, false}},
+        {{DP_ERR_HOST_UNREACH, DP_ERR_LINK}, {false, true}},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct fake_world w = {
+            .retries = 2,
+            .link = {{.name = "a", .n_acts = 1, .act = {{table[i].result[0], 0}}},
+                     {.name = "b", .n_acts = 1, .act = {{table[i].result[1], 0}}}}};
+        fake_world_open(&w);
+        run(&w);
+        for (size_t l = 0; l < 2; l++)
+            cr_expect(eq(int, !link_is_in_use(link_at(&w, l)), table[i].out[l]), "row %zu: %zu", i,
+                      l);
+        close_world(&w, "blame");
+    }
+}
+
+#define HANG         \
+    {                \
+        FAKE_HANG, 0 \
+    }
+
+/* A link on trial is not waited for alone for long. */
+struct race_row {
+    const char *out;
+    int after_ms, rtt_ms; /* since then; a's usual time */
+    uint32_t retries;
+    struct fake_act act[2];
+    int err;
+    const char *won;
+    int took_ms, b_at_ms; /* when b's dial started; -1: never */
+    bool out_after;       /* is a? */
+};
+
+static const struct race_row races[] = {
+    {"a", 1001, 20, 2, {HANG, {DP_OK, 5}}, DP_OK, "b", 55, 50, true},
+    {"a", 1001, 60, 2, {HANG, {DP_OK, 5}}, DP_OK, "b", 125, 120, true},
+    {"a", 1001, 400, 2, {HANG, {DP_OK, 5}}, DP_OK, "b", 805, 800, true},
+    {"a", 1001, 0, 2, {HANG, {DP_OK, 5}}, DP_OK, "b", 255, 250, true}, /* not known */
+    {"a", 1001, 20, 2, {{DP_OK, 40}, {DP_OK, 0}}, DP_OK, "a", 40, -1, false},
+    {"a", 1001, 20, 2, {{DP_OK, 60}, {DP_OK, 20}}, DP_OK, "a", 60, 50, false},
+    {"a", 1001, 20, 2, {{DP_ERR_LINK, 30}, {DP_OK, 5}}, DP_OK, "b", 35, 30, true},
+    /* it costs none of the retries */
+    {"a", 1001, 20, 0, {{DP_ERR_LINK, 0}, {DP_OK, 5}}, DP_OK, "b", 5, 0, true},
+    {"a", 1001, 20, 0, {HANG, {DP_OK, 5}}, DP_OK, "b", 55, 50, true},
+    {"a", 1001, 20, 0, {HANG, {DP_ERR_LINK, 5}}, DP_ERR_HOST_UNREACH, "", 3000, 50, true},
+    /* too early: only b is asked */
+    {"a", 500, 20, 2, {HANG, {DP_OK, 5}}, DP_OK, "b", 5, 0, true},
+    /* both are out: no trial, as a link that has failed lately */
+    {"ab", 0, 20, 2, {HANG, {DP_OK, 5}}, DP_OK, "b", 255, 250, true},
+    {"ab", 0, 200, 2, {HANG, {DP_OK, 5}}, DP_OK, "b", 405, 400, true},
+    {"ab", 0, 20, 2, {{DP_OK, 240}, {DP_OK, 5}}, DP_OK, "a", 240, -1, false},
+};
+
+Test(health, races)
+{
+    for (size_t i = 0; i < LENGTH(races); i++) {
+        const struct race_row *row = &races[i];
+        struct fake_world w = {.retries = row->retries,
+                               .link = {{.name = "a", .n_acts = 1, .act = {row->act[0]}},
+                                        {.name = "b", .n_acts = 1, .act = {row->act[1]}}}};
+        fake_world_open(&w);
+        int64_t began = io_now(&w.loop.io);
+        shared(&w, 0)->stat.rtt = row->rtt_ms * MS;
+        out_at(&w, row->out, began - row->after_ms * MS);
+        run(&w);
+        cr_expect(eq(int, w.err, row->err), "row %zu", i);
+        cr_expect(same(w.won, row->won), "row %zu: %s", i, w.won);
+        cr_expect(eq(int, w.took_ms, row->took_ms), "row %zu", i);
+        int b_at_ms = w.link[1].starts ? w.link[1].start[0].at_ms : -1;
+        cr_expect(eq(int, b_at_ms, row->b_at_ms), "row %zu", i);
+        cr_expect(eq(int, !link_is_in_use(link_at(&w, 0)), row->out_after), "row %zu", i);
+        close_world(&w, "race");
+    }
+}
+
+/* A dial that was started late beside another had no time to show anything. */
+Test(health, silence_needs_time)
+{
+    struct fake_world w = {.retries = 2,
+                           .link = {{.name = "a", .n_acts = 1, .act = {{DP_ERR_LINK, 255}}},
+                                    {.name = "b", .n_acts = 1, .act = {{DP_OK, 30}}},
+                                    {.name = "c", .n_acts = 1, .act = {{DP_OK, 10}}}}};
+    fake_world_open(&w);
+    shared(&w, 0)->stat.fails = 1;
+    run(&w); /* b at 250, c at 255 */
+    cr_expect(same(w.won, "c"));
+    cr_expect(eq(int, w.took_ms, 265));
+    cr_expect(link_is_in_use(link_at(&w, 1)));
+    cr_expect(not(link_is_in_use(link_at(&w, 0))));
+    close_world(&w, "silence");
+}
+
+/* The whole of it: a is silent, and later well again. The first client waits for it, then nobody
+ * does for more than its trials, and it comes back. */
+Test(health, a_silent_link_over_time)
+{
+    struct fake_world w = {.retries = 2, .link = {{.name = "a"}, {.name = "b"}}};
+    unsigned slow = 0, trials = 0;
+    fake_world_open(&w);
+    shared(&w, 0)->stat.rtt = 10 * MS;
+    w.link[0].n_acts = 6;
+    for (int i = 0; i < 6; i++)
+        w.link[0].act[i] = (struct fake_act)HANG;
+    while (w.link[0].starts < 7) {
+        unsigned before = w.link[0].starts;
+        run(&w);
+        cr_assert(eq(int, w.err, DP_OK));
+        slow += w.took_ms > 50;
+        trials += w.took_ms == 50;
+        cr_assert(before == w.link[0].starts || w.took_ms == (before == 0  ? 3000
+                                                              : before < 6 ? 50
+                                                                           : 0));
+        w.loop.fake_now_ns += 100 * MS;
+        fake_dial_end(&w);
+    }
+    cr_expect(eq(u32, slow, 1));
+    cr_expect(eq(u32, trials, 5));
+    cr_expect(link_is_in_use(link_at(&w, 0)));
+    int64_t took_ms = (w.loop.fake_now_ns - FAKE_START_NS) / MS;
+    cr_expect(took_ms > 20000 && took_ms < 37000, "%jd", (intmax_t)took_ms);
+    run(&w);
+    cr_expect(same(w.won, "a"), "and has its turns again");
+    close_world(&w, "over time");
+}
