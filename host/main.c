@@ -2,6 +2,7 @@
  * main.c: dispatch-host, the proxy.
  */
 #include "base/log.h"
+#include "dante_state.h"
 #include "interfaces.h"
 #include "options.h"
 #include "plugin/loader.h"
@@ -105,6 +106,8 @@ static int run(const struct options *o)
         return list_plugins(o);
     case ACTION_DUMP_PLUGIN:
         return dump_plugin(o);
+    case ACTION_DANTE_STATE:
+        return dante_state_print(o->dante_state);
     case ACTION_VERSION:
         printf("dispatch-host %s (plugin ABI %d)\n", PACKAGE_VERSION, DP_ABI);
         return 0;

@@ -23,6 +23,7 @@ enum {
     OPT_DUMP_CONFIG,
     OPT_LIST_PLUGINS,
     OPT_DUMP_PLUGIN,
+    OPT_DANTE_STATE,
     OPT_RUN,
     OPT_VERSION,
     OPT_HELP
@@ -40,6 +41,7 @@ static const struct option long_options[] = {
     {"dump-config", no_argument, NULL, OPT_DUMP_CONFIG},
     {"list-plugins", no_argument, NULL, OPT_LIST_PLUGINS},
     {"dump-plugin", required_argument, NULL, OPT_DUMP_PLUGIN},
+    {"dante-state", required_argument, NULL, OPT_DANTE_STATE},
     {"run", no_argument, NULL, OPT_RUN},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
@@ -75,6 +77,8 @@ void options_help(FILE *out)
         "      --list-plugins   print the plugins that are there\n"
         "      --dump-plugin NAME\n"
         "                       print a plugin's options (NAME as in dialer-socks)\n"
+        "      --dante-state FILE\n"
+        "                       print what dispatch-dante in a danted does, see dispatch-dante(8)\n"
         "      --run CMD [ARG...]\n"
         "                       run a command by way of the proxy, and end with it\n"
         "      --version        print the version\n"
@@ -165,6 +169,10 @@ static int option_take(struct options *o, int option, bool *automatic)
     case OPT_DUMP_PLUGIN:
         o->action = ACTION_DUMP_PLUGIN;
         o->plugin = optarg;
+        return 0;
+    case OPT_DANTE_STATE:
+        o->action = ACTION_DANTE_STATE;
+        o->dante_state = optarg;
         return 0;
     case OPT_VERSION:
         o->action = ACTION_VERSION;

@@ -16,6 +16,7 @@ enum action {
     ACTION_LIST_ADDRESSES,
     ACTION_LIST_PLUGINS,
     ACTION_DUMP_PLUGIN,
+    ACTION_DANTE_STATE,
     ACTION_VERSION,
     ACTION_HELP
 };
@@ -28,6 +29,7 @@ struct options {
     const char *file;               /* FROM_FILE */
     struct conf_command_line words; /* FROM_WORDS; and -lhost, -lport for FROM_AUTO */
     const char *plugin;             /* ACTION_DUMP_PLUGIN */
+    const char *dante_state;        /* ACTION_DANTE_STATE */
     char *const *command;           /* --run: its words, NULL-terminated; NULL: none */
     bool lhost_given;
     bool quiet, verbose;

@@ -56,6 +56,7 @@ struct link *link_new(struct config *config, const struct conf_link *conf, struc
     }
     ref_init(&link->ref, trash, link_destroy);
     link->name = link->dialer->host.name;
+    snprintf(link->shared->name, sizeof link->shared->name, "%s", link->name);
     link->id = XXH64(link->name, strlen(link->name), 0);
     link->dns = conf->dns;
     link->n_dns = conf->n_dns;

@@ -17,6 +17,8 @@ struct link_shared {
     uint32_t ejections;  /* in a row, the trials that have begun among them */
     uint32_t told;       /* the log says that it is out */
     int64_t told_at;     /* when it last did */
+    char name[64 + 1];   /* for who looks at a shared arena from outside */
+    uint32_t generation; /* of the configuration that had it last, where several share it */
 };
 
 /* Immutable after link_new(), but for *shared. */

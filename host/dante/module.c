@@ -150,6 +150,8 @@ static int config_use(struct config *config, struct conf_errors *errors)
     } else if ((err = config_apply(config, errors)) == 0) {
         shared_publish(&module.shared, text, len);
         module.generation = shared_generation(&module.shared);
+        for (size_t i = 0; i < module.router->config->n_links; i++)
+            dp_store(&module.router->link[i]->shared->generation, module.generation);
     }
     if (text)
         explicit_bzero(text, len);

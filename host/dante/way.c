@@ -8,6 +8,7 @@
 #include "dante/module.h"
 #include "dante/replay.h"
 #include "route/dial.h"
+#include "route/health.h"
 #include "route/poll.h"
 #include "route/resolver_cares.h"
 #include "route/socket.h"
@@ -278,7 +279,7 @@ int way_bind(int fd, uint32_t proto, const struct dp_addr *client, uint16_t port
             return DP_OK;
         }
         if (dp_blame(err) == DP_LINK)
-            link_failed(claim.link, flow.now);
+            link_failed(claim.link, flow.now, clock_now_ns(), err);
         claim_end(&claim, err, flow.now, 0, 0);
     }
     return err;
