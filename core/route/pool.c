@@ -223,6 +223,8 @@ static void claim_release(struct claim *claim)
 uint32_t claim_park(struct claim *claim, uint64_t cookie, int64_t now_ns)
 {
     uint32_t ticket = 0;
+    if (claim->dialing)
+        claim_connected(claim, now_ns);
     if (claim->ticket)
         ticket = ledger_connect(claim->pool->ledger, claim->ticket, now_ns, cookie);
     if (ticket)
