@@ -32,4 +32,11 @@ done
 result "dispatch-host exports none of the core" \
     "$(nm -D --defined-only --format=posix host/dispatch-host | cut -d' ' -f1 |
         grep -Fx -e "$ours")"
+hooks='accept bind close connect daemon dup2 getsockname listen recvmsg sendmsg wait3'
+result "dispatch-dante.so exports what it stands before, and nothing else" \
+    "$(nm -D --defined-only --format=posix host/dante/.libs/dispatch-dante.so | cut -d' ' -f1 |
+        sort | tr "\n" " " | grep -vx "$hooks ")"
+result "dispatch-dante.so has no loop and no thread" \
+    "$(nm -D --undefined-only host/dante/.libs/dispatch-dante.so |
+        grep -E ' (epoll_|eventfd|pthread_create|fork)')"
 echo "1..$n"

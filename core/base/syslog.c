@@ -67,8 +67,9 @@ void syslog_write_to(const char *path, enum log_level level, const char *ident, 
         len = LINE_MAX_LEN - 1; /* room for the end of the line */
     memcpy(text + head, line, len);
     if (!datagram_sent(path, text, head + len) && stderr_takes()) {
+        const char *from = strchr(text, '>') + 1; /* without its priority */
         text[head + len] = '\n';
-        ssize_t n = write(STDERR_FILENO, text + head, len + 1);
+        ssize_t n = write(STDERR_FILENO, from, (size_t)(text + head + len + 1 - from));
         (void)n; /* there is nobody left to tell */
     }
     errno = err;

@@ -63,6 +63,13 @@ struct ledger *module_ledger(void)
 
 /* ---- what is said ---- */
 
+/* At the start somebody may be looking, and danted logs there as well. */
+static void line_to_stderr(enum log_level level, const char *line, size_t len)
+{
+    (void)level;
+    fprintf(stderr, PROGRAM ": %.*s\n", (int)len, line);
+}
+
 static void line_to_syslog(enum log_level level, const char *line, size_t len)
 {
     syslog_write(level, PROGRAM, line, len);
@@ -76,7 +83,6 @@ void module_refuse(const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     fprintf(stderr, PROGRAM ": %s\n", text);
-    syslog_write(LOG_ERROR, PROGRAM, text, strlen(text));
     _exit(EXIT_CONFIG);
 }
 
@@ -302,6 +308,7 @@ static int start_config(struct conf_errors *errors)
 static void start(void)
 {
     struct conf_errors errors = {0};
+    log_to(line_to_stderr);
     module.file = secure_getenv("DISPATCH_CONFIG");
     if (!module.file || !*module.file)
         module_refuse("set DISPATCH_CONFIG to the path of a dispatch.yaml");

@@ -113,7 +113,7 @@ Test(syslog, long_lines_and_names)
     cr_expect_eq(strspn(strchr(got, 'n'), "n"), 32);
     unlink(path);
     syslog_write_to(path, LOG_ERROR, name, text, sizeof text);
-    cr_expect_eq(strlen(fallen_back()), 2048);
+    cr_expect_eq(strlen(strchr(fallen_back(), 'x')), 2048);
 }
 
 Test(syslog, nobody_there)
@@ -123,11 +123,14 @@ Test(syslog, nobody_there)
     line(LOG_WARN, "warn area: one");
     line(LOG_INFO, "info area: two");
     cr_expect_eq(errno, ENOTTY);
-    cr_expect_str_eq(fallen_back(), "warn area: one\ninfo area: two\n");
+    const char *both = fallen_back();
+    cr_expect_neq(both[0], '<', "without a priority: %s", both);
+    cr_expect_not_null(strstr(both, "]: warn area: one\n"));
+    cr_expect_not_null(strstr(both, "]: info area: two\n"));
     syslog_write_to("/a/name/that/is/longer/than/the/name/of/a/socket/can/be/and/that/is/not/much/"
                     "more/than/one/hundred/bytes",
                     LOG_INFO, "danted", "three", 5);
-    cr_expect_str_eq(fallen_back(), "three\n");
+    cr_expect_not_null(strstr(fallen_back(), " danted["));
     close(daemon_fd);
 }
 
@@ -136,7 +139,7 @@ Test(syslog, nobody_there_any_more)
 {
     close(daemon_fd);
     line(LOG_INFO, "info area: text");
-    cr_expect_str_eq(fallen_back(), "info area: text\n");
+    cr_expect_not_null(strstr(fallen_back(), "]: info area: text\n"));
 }
 
 /* It hangs: what it does not take goes the other way, and what that does not take is lost. */
@@ -154,9 +157,10 @@ Test(syslog, nothing_waits)
     while (*received())
         taken++;
     for (const char *t; *(t = fallen_back());)
-        other += (unsigned)strlen(t);
+        for (; *t; t++)
+            other += *t == 'x';
     cr_expect(taken >= 1 && taken < 2000, "%u", taken);
-    cr_expect(other >= 1001 && other % 1001 == 0 && other / 1001 + taken < 2000, "%u", other);
+    cr_expect(other >= 1000 && other % 1000 == 0 && other / 1000 + taken < 2000, "%u", other);
     line(LOG_INFO, "again");
     cr_expect_not_null(strstr(received(), ": again"));
 }
