@@ -189,9 +189,20 @@ const struct router *module_router(void)
     return module.router;
 }
 
-const struct conf_dante *module_conf(void)
+static bool same_text(const char *a, const char *b)
 {
-    return module_router()->config->dante;
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Takes the place of the configuration in use. */
+static int config_reload(struct conf_errors *errors)
+{
+    struct config *config = config_read(errors);
+    if (!config)
+        return -1;
+    if (!same_text(config->dante->state, module.router->config->dante->state))
+        log_line(LOG_WARN, "config", "dante: state: takes effect at the next start of danted");
+    return config_use(config, errors);
 }
 
 /* danted's mother works as its unprivileged user, and reads its own file as root. */
@@ -201,8 +212,7 @@ static int reload_as_root(struct conf_errors *errors)
     if (getresuid(&real, &effective, &saved) < 0)
         return -1;
     bool raise = effective != 0 && (saved == 0 || real == 0) && seteuid(0) == 0;
-    struct config *config = config_read(errors);
-    int err = config ? config_use(config, errors) : -1;
+    int err = config_reload(errors);
     if (raise && seteuid(effective) < 0)
         abort(); /* never go on as root */
     return err;

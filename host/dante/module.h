@@ -19,9 +19,8 @@ void module_leave(void);
 bool module_is_mother(void);
 
 /* Follows the configuration if the mother has published a new one. What is returned stays until the
- * next call. */
+ * next call, and its config has a section `dante`. */
 const struct router *module_router(void);
-const struct conf_dante *module_conf(void);
 struct ledger *module_ledger(void);
 
 /* The mother is checking its own configuration, which it does at the start and at each SIGHUP. */

@@ -70,7 +70,7 @@ static uint64_t cookie_of(int fd)
 
 static bool is_anchor(const struct dp_addr *addr)
 {
-    const struct conf_dante *conf = module_conf();
+    const struct conf_dante *conf = module_router()->config->dante;
     for (size_t i = 0; i < conf->n_anchors; i++)
         if (addr_same_ip(addr, &conf->anchor[i]))
             return true;
@@ -79,7 +79,7 @@ static bool is_anchor(const struct dp_addr *addr)
 
 static const struct dp_addr *anchor_of(int family)
 {
-    const struct conf_dante *conf = module_conf();
+    const struct conf_dante *conf = module_router()->config->dante;
     for (size_t i = 0; i < conf->n_anchors; i++)
         if (addr_family(&conf->anchor[i]) == family)
             return &conf->anchor[i];

@@ -166,12 +166,13 @@ int way_connect(int fd, const struct dp_addr *client, const struct dp_addr *to, 
 {
     const struct router *router = module_router();
     struct dial_request request = {
-        .pool = router_pool(router, module_conf()->pool),
+        .pool = router_pool(router, router->config->dante->pool),
         .flow = {.client = *client, .dest = *to, .listener = listener},
         .connect_ns = router->config->timeouts.connect,
         .attempt_ns = router->config->timeouts.attempt,
     };
     struct job job = {.fd = fd};
+    module_sweep(clock_now_ns());
     job_run(&job, &request);
     int err = job.err;
     if (err == DP_OK)
@@ -258,7 +259,8 @@ static int socket_family(int fd)
 int way_bind(int fd, uint32_t proto, const struct dp_addr *client, uint16_t port, uint32_t *ticket,
              uint64_t *link)
 {
-    struct pool *pool = router_pool(module_router(), module_conf()->pool);
+    const struct router *router = module_router();
+    struct pool *pool = router_pool(router, router->config->dante->pool);
     uint64_t tried[POOL_TRIED_WORDS] = {0};
     struct dp_flow flow = {.size = sizeof flow,
                            .proto = proto,
@@ -269,6 +271,7 @@ int way_bind(int fd, uint32_t proto, const struct dp_addr *client, uint16_t port
                            .tried = tried};
     struct claim claim;
     int err = DP_ERR_COMMAND; /* no link can */
+    module_sweep(flow.now);
     pool_bar(pool, tried, needs_a_stream);
     for (; pool_claim(pool, &flow, tried, &claim); flow.attempt++) {
         err = bind_by(claim.link, fd, proto == DP_UDP ? SOCK_DGRAM : SOCK_STREAM, socket_family(fd),
