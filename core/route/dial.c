@@ -19,7 +19,7 @@
 
 /* How long a link that has failed lately may stay silent before the next is tried beside it; longer
  * for one that is known to be slow. The trial of a link that is out may not cost its client more
- * than need be. */
+ * than need be. The others are looked at again each time. */
 #define HEDGE_NS (250 * NS_PER_MS)
 #define HEDGE_TRIAL_NS (50 * NS_PER_MS)
 
@@ -158,8 +158,8 @@ static void attempt_over(struct attempt *a, void *ctx, int result);
 
 static void hedge_arm(struct dial *d, const struct claim *claim)
 {
-    bool wanted = (claim->trial || link_is_suspect(claim->link)) && d->tries_left > 0;
-    io_timer(d->env->io, &d->hedge, wanted ? io_now(d->env->io) + patience(claim) : 0);
+    int64_t at = io_now(d->env->io) + patience(claim);
+    io_timer(d->env->io, &d->hedge, d->tries_left > 0 ? at : 0);
 }
 
 static int64_t attempt_limit(const struct dial *d)
@@ -232,10 +232,23 @@ static void attempt_over(struct attempt *a, void *ctx, int result)
     dial_settle(d, result);
 }
 
+static const struct claim *newest_running(const struct dial *d)
+{
+    unsigned i = d->n_lanes - 1;
+    while (!d->lane[i].attempt)
+        i--;
+    return &d->lane[i].claim;
+}
+
+/* What other dials have found out in the meantime counts as well. */
 static void hedge_fire(struct io_timer *t)
 {
     struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, hedge));
-    dial_settle(d, dial_next(d));
+    const struct claim *claim = newest_running(d);
+    if (claim->trial || link_is_suspect(claim->link))
+        dial_settle(d, dial_next(d));
+    else
+        hedge_arm(d, claim);
 }
 
 static void budget_fire(struct io_timer *t)

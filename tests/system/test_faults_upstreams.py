@@ -64,6 +64,8 @@ def broken(t, misbehave):
     equal({link for link, _took in got}, {"b"}, "links")
     check(max(took for _link, took in got) < limit_s, "each in under %.1f s" % limit_s,
           ["%.3f" % took for _link, took in got])
+    slow = [took for _link, took in got if took > 0.5]
+    check(len(slow) <= 1, "at most one had to wait", slow)
     if p.odd:
         check(p.odd_service.order, "the broken one was tried")
     got = p.ask(24, parallel=8)
@@ -77,6 +79,23 @@ def black_hole(t):
     got = p.ask(12)
     equal({link for link, _took in got}, {"b"}, "links")
     check(max(took for _link, took in got) < 4, "each in under 4 s", got)
+
+
+@case("killed: no client fails, and none waits; started again: it serves")
+def killed(t):
+    p = Two(t, Upstream)
+    equal("".join(link for link, _took in p.ask(4)), "abab", "links before")
+    p.odd_service.close()
+    got, end = [], time.monotonic() + 4  # long enough for two trials
+    while time.monotonic() < end:
+        got += p.ask(8, parallel=4)
+        time.sleep(0.05)
+    equal({link for link, _took in got}, {"b"}, "links of %d" % len(got))
+    check(max(took for _link, took in got) < 0.5, "none waits", max(got))
+    equal(p.host.log().count("link: odd: not used for"), 1, "told once")
+    p.odd_service.add("odd", p.world.a.ns, p.world.a.gw)
+    wait_for("it serves again", lambda: "a" in [link for link, _took in p.ask(2)], 12, 0.1)
+    equal(p.host.log().count("link: odd: in use again"), 1, "told")
 
 
 @table("odd but legal: it", list(ODD_OK.items()))
@@ -137,6 +156,7 @@ def passed_on(t, rep, wanted):
     p.good.misbehave = p.odd.misbehave = None  # and nobody was blamed
     links = "".join(link for link, _took in p.ask(10))
     equal(links.count("a"), 5, "connections by a of 10: " + links)
+    check("not used" not in p.host.log(), "no link was put out of use")
 
 
 @case("an upstream that can do no IPv6 is skipped for it, not blamed")

@@ -487,6 +487,31 @@ Test(health, races)
     }
 }
 
+/* What one dial finds out is of use to those that are under way. */
+Test(health, a_dial_under_way)
+{
+    static const struct {
+        int fails_ms, rtt_ms, took_ms;
+    } table[] = {{0, 0, 255}, {249, 0, 255}, {251, 0, 505}, {1100, 0, 1255}, {1100, 400, 1605}};
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct fake_world w = {.retries = 1,
+                               .link = {{.name = "a", .n_acts = 1, .act = {HANG}},
+                                        {.name = "b", .n_acts = 1, .act = {{DP_OK, 5}}}}};
+        fake_world_open(&w);
+        shared(&w, 0)->stat.rtt = table[i].rtt_ms * MS;
+        fake_dial_start(&w, "192.0.2.1:80");
+        int64_t began = io_now(&w.loop.io), fails = began + table[i].fails_ms * MS;
+        while (poll_turn(&w.loop, fails) == 0)
+            ;
+        cr_assert(not(w.over), "row %zu", i);
+        link_failed(link_at(&w, 0), began, fails, DP_ERR_LINK);
+        fake_dial_wait(&w);
+        cr_expect(same(w.won, "b"), "row %zu: %s", i, w.won);
+        cr_expect(eq(int, w.took_ms, table[i].took_ms), "row %zu", i);
+        close_world(&w, "under way");
+    }
+}
+
 /* A dial that was started late beside another had no time to show anything. */
 Test(health, silence_needs_time)
 {
