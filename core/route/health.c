@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <xxhash.h>
+
 #define OUT_FIRST_NS NS_PER_S
 #define OUT_MOST_NS (10 * NS_PER_S)
 #define OUT_DOUBLINGS 4 /* and the most is reached */
@@ -22,8 +24,8 @@ int64_t link_out_ns(const struct link *link, uint32_t ejections)
     uint32_t doublings = ejections - 1 < OUT_DOUBLINGS ? ejections - 1 : OUT_DOUBLINGS;
     int64_t most = OUT_FIRST_NS << doublings;
     most = most < OUT_MOST_NS ? most : OUT_MOST_NS;
-    uint64_t mixed = (link->id + ejections) * UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / phi */
-    return most - (most / 5 * (int64_t)(mixed >> 48) >> 16);
+    uint64_t chance = XXH64(&ejections, sizeof ejections, link->id);
+    return most - (int64_t)(chance % (uint64_t)(most / 5));
 }
 
 /* Whoever still finds it at `seen` sends it out, for the nth time in a row. */

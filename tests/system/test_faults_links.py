@@ -40,7 +40,7 @@ class Timed:
 
 def told(host):
     """What the log says of links that are put out of use, and of those that are used again."""
-    return re.findall(r"^(?:warn|info) link: (\w+: (?:not used for|in use again))", host.log(), re.M)
+    return re.findall(r"^\w+ link: (\w+: (?:not used for|in use again))", host.log(), re.M)
 
 
 FAULTS = [

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test_health.c: when a link is out of use, who tries it again, and what picks and dials make of it.
+ * test_health.c: when a link is out of use, who tries it again, what picks and dials make of it.
  */
 #include "base/clock.h"
 #include "base/log.h"
