@@ -71,11 +71,20 @@ static void dial_finish_later(struct dial *d, int err)
     io_timer(d->env->io, &d->budget, io_now(d->env->io));
 }
 
+/* A trial that has shown nothing is left to the next flow. */
+static void claim_drop(struct dial *d, struct claim *claim, int err)
+{
+    int64_t now = io_now(d->env->io);
+    if (claim->trial)
+        link_untried(claim->link, now);
+    claim_end(claim, err, now, 0, 0);
+}
+
 static void lane_end(struct dial *d, struct lane *lane, int err)
 {
     attempt_free(lane->attempt);
     lane->attempt = NULL;
-    claim_end(&lane->claim, err, io_now(d->env->io), 0, 0);
+    claim_drop(d, &lane->claim, err);
 }
 
 static void lanes_end(struct dial *d)
@@ -102,6 +111,12 @@ static void error_note(struct dial *d, const struct link *link, int err)
     snprintf(d->link_name, sizeof d->link_name, "%s", link->name);
 }
 
+static void blame(struct dial *d, struct claim *claim, int err)
+{
+    link_failed(claim->link, claim->at_ns, io_now(d->env->io), err);
+    claim->trial = false;
+}
+
 static void unproven_add(struct dial *d, const struct claim *claim, int err)
 {
     if (d->n_unproven == LANES_MAX)
@@ -112,18 +127,19 @@ static void unproven_add(struct dial *d, const struct claim *claim, int err)
 }
 
 /* Remembers what the failure says; returns false if it settles the request. */
-static bool failure_note(struct dial *d, const struct claim *claim, int err)
+static bool failure_note(struct dial *d, struct claim *claim, int err)
 {
     error_note(d, claim->link, err);
     switch (dp_blame(err)) {
     case DP_LINK:
-        link_failed(claim->link, claim->at_ns, io_now(d->env->io), err);
+        blame(d, claim, err);
         return true;
     case DP_UNABLE:
-        if (err == DP_ERR_FAMILY)
+        if (err == DP_ERR_FAMILY && !claim->trial)
             d->tries_left++; /* skipped, not failed */
         return true;
     case DP_PATH:
+        claim->trial = false;
         unproven_add(d, claim, err);
         if (++d->path_errors == 2) /* the way is bad from two sides: nothing new is started */
             d->tries_left = 0;
@@ -141,16 +157,16 @@ static int64_t patience(const struct claim *claim)
     return rtt > least / 2 ? 2 * rtt : least;
 }
 
-/* One link got through: those that did not are to blame, and those that had the time to. */
+/* One link got through: those that did not are to blame, silent ones if they have had their time. */
 static void success_note(struct dial *d)
 {
     int64_t now = io_now(d->env->io);
     for (struct unproven *u = d->unproven; u < d->unproven + d->n_unproven; u++)
         link_failed(u->link, u->began_ns, now, u->err);
     for (struct lane *lane = d->lane; lane < d->winner; lane++) {
-        const struct claim *claim = &lane->claim;
+        struct claim *claim = &lane->claim;
         if (lane->attempt && now - claim->at_ns >= patience(claim))
-            link_failed(claim->link, claim->at_ns, now, attempt_timeout_error(lane->attempt));
+            blame(d, claim, attempt_timeout_error(lane->attempt));
     }
 }
 
@@ -198,7 +214,7 @@ static int dial_next(struct dial *d)
             return DP_OK;
         }
         go_on = failure_note(d, &lane->claim, result);
-        claim_end(&lane->claim, result, io_now(d->env->io), 0, 0);
+        claim_drop(d, &lane->claim, result);
     }
     if (go_on && any_running(d))
         return DP_AGAIN;

@@ -46,6 +46,14 @@ bool link_try(const struct link *link, int64_t now_ns)
            eject(link, retry_at, now_ns, dp_load(&link->shared->ejections) + 1);
 }
 
+void link_untried(const struct link *link, int64_t now_ns)
+{
+    int64_t retry_at = dp_load(&link->shared->retry_at);
+    if (retry_at > now_ns)
+        __atomic_compare_exchange_n(&link->shared->retry_at, &retry_at, now_ns, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 static const char *reason(int err)
 {
     switch (err) {

@@ -22,6 +22,8 @@ static inline bool link_is_in_use(const struct link *link)
 /* Of a link that is DUE one caller gets true: its flow is the trial. Until then, and for the time
  * of the trial, everybody gets false. */
 bool link_try(const struct link *link, int64_t now_ns);
+/* The trial ended without a word on the link, which is DUE again. */
+void link_untried(const struct link *link, int64_t now_ns);
 
 /* How long the link stays out after this many ejections in a row, from 1 on. */
 int64_t link_out_ns(const struct link *link, uint32_t ejections);

@@ -33,7 +33,7 @@ struct claim {
     uint32_t slot;
     uint32_t ticket; /* in the ledger; 0: none */
     bool dialing;
-    bool trial; /* of a link that is out: by this dial it may come back */
+    bool trial; /* of a link that is out, until the dial has shown what becomes of it */
     int64_t at_ns, connected_ns;
 };
 

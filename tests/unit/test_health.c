@@ -383,6 +383,11 @@ Test(health, leastconn)
 
 /* ---- dials ---- */
 
+#define HANG         \
+    {                \
+        FAKE_HANG, 0 \
+    }
+
 static void run(struct fake_world *w)
 {
     fake_dial_start(w, "192.0.2.1:80");
@@ -427,11 +432,6 @@ Test(health, blame)
         close_world(&w, "blame");
     }
 }
-
-#define HANG         \
-    {                \
-        FAKE_HANG, 0 \
-    }
 
 /* A link on trial is not waited for alone for long. */
 struct race_row {
@@ -485,6 +485,41 @@ Test(health, races)
         cr_expect(eq(int, !link_is_in_use(link_at(&w, 0)), row->out_after), "row %zu", i);
         close_world(&w, "race");
     }
+}
+
+/* What shows nothing of the link is no trial of it: the next flow makes it. */
+Test(health, trials_that_show_nothing)
+{
+    static const struct {
+        struct fake_act act;
+        bool due_after;
+    } table[] = {
+        {{DP_ERR_LINK, 0}, false},         {{DP_ERR_LINK, 5}, false},
+        {{DP_ERR_HOST_UNREACH, 5}, false}, {HANG, false},
+        {{DP_ERR_FAMILY, 0}, true},        {{DP_ERR_COMMAND, 5}, true},
+        {{DP_ERR_NO_ANSWER, 5}, true},     {{DP_ERR_REFUSED, 5}, true},
+        {{DP_ERR_LOCAL, 0}, true},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct fake_world w = {.retries = 2,
+                               .link = {{.name = "a", .n_acts = 1, .act = {table[i].act}},
+                                        {.name = "b", .n_acts = 1, .act = {{DP_OK, 5}}}}};
+        fake_world_open(&w);
+        int64_t now = io_now(&w.loop.io);
+        out_at(&w, "a", now - 1001 * MS);
+        run(&w);
+        const char *got = picks_at(&w, io_now(&w.loop.io), 2);
+        cr_expect(same(got, table[i].due_after ? "Ab" : "bb"), "row %zu: %s", i, got);
+        close_world(&w, "nothing shown");
+    }
+    struct fake_world w = {.link = {{.name = "a", .n_acts = 1, .act = {HANG}}, {.name = "b"}}};
+    fake_world_open(&w); /* and then the client goes */
+    out_at(&w, "a", FAKE_START_NS - 1001 * MS);
+    fake_dial_start(&w, "192.0.2.1:80");
+    cr_expect(same(picks_at(&w, FAKE_START_NS, 2), "bb"));
+    fake_dial_end(&w);
+    cr_expect(same(picks_at(&w, FAKE_START_NS, 2), "Ab"));
+    close_world(&w, "cancelled");
 }
 
 /* What one dial finds out is of use to those that are under way. */
