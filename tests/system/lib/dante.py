@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""Debian's danted as it is: started, watched by role of its processes, told to reload, ended."""
+"""Debian's danted as it is: started, watched by role of its processes, told to reload, ended; and
+the same with our module in it."""
 
+import collections
 import contextlib
 import os
 import re
 import signal
 import subprocess
-import time
 
-from . import tap, world
+from . import host, tap, world
+
+ANCHOR, ANCHOR6 = "127.0.0.2", "fd00:dead::1"
+
+# A `tcp/connect [` line of the log: the process, the link side and the destination as (address,
+# port). By way of an upstream of danted's own the link side is the one it told of.
+Connect = collections.namedtuple("Connect", "pid source dest")
+
+# What --dante-state prints of a link, and all of it.
+Link = collections.namedtuple("Link", "state active dialing picks fails rtt rx tx")
+State = collections.namedtuple("State", "links sessions")
 
 
 def users():
@@ -107,18 +118,18 @@ class Danted:
                             lambda: re.search(pattern, self.log()[after:], re.M), limit_s)
 
     def connects(self):
-        """The `tcp/connect [` lines of the log: [(link side, destination)], each as
-        (address, port). By way of an upstream the link side is the one it told of."""
-        number = r"([\w.:]+)\.(\d+)"
-        lines = re.findall(r"tcp/connect \[: .* -> (.*)$", self.log(), re.M)
+        """Each connection in the log."""
+        number = r"([0-9a-f.:]+)\.(\d+)"
+        dest = r"([\w.:-]+)\.(\d+)$"
         seen = []
-        for line in lines:
-            chain = re.search(r"\[%s\] %s$" % (number, number), line)
-            found = chain or re.search(r"^%s %s$" % (number, number), line)
+        for pid, line in re.findall(r"danted\[(\d+)\]: .*tcp/connect \[: .* -> (.*)$", self.log(),
+                                    re.M):
+            chained = re.search(r"\[%s\] %s" % (number, dest), line)
+            found = chained or re.search(r"^%s %s" % (number, dest), line)
             if not found:
                 raise AssertionError("not understood: " + line)
             addr, port, to, to_port = found.groups()
-            seen.append(((addr, int(port)), (to, int(to_port))))
+            seen.append(Connect(int(pid), (addr, int(port)), (to, int(to_port))))
         return seen
 
     def pids(self, role=None):
@@ -136,9 +147,12 @@ class Danted:
     def hup(self):
         os.kill(self.pid, signal.SIGHUP)
 
-    def wait(self, limit_s=10):
+    def wait(self, limit_s=5):
         """Its exit status."""
-        return self.proc.wait(limit_s)
+        try:
+            return self.proc.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("danted still runs after %.1f s" % limit_s) from None
 
     def end(self):
         """Ends all of its processes, kindly first."""
@@ -150,3 +164,122 @@ class Danted:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.proc.wait()
+
+
+# ---- the module ----
+
+CONF = """logoutput: LOG
+USERSinternal: 127.0.0.1 port = PORT
+EXTERNAL
+clientmethod: none
+socksmethod: none
+client pass {
+    from: 0/0 to: 0/0
+}
+socks pass {
+    from: 0/0 to: 0/0
+    log: connect error
+}
+"""
+
+
+def conf(*external):
+    """A danted.conf that serves everybody, with these external addresses."""
+    return CONF.replace("USERS", users()).replace(
+        "EXTERNAL", "\n".join("external: " + x for x in external or (ANCHOR,)))
+
+
+def anchor6_add(t):
+    """The IPv6 anchor is an address of the loopback interface, for danted to start with it."""
+    world.run("ip", "addr", "add", ANCHOR6 + "/128", "dev", "lo", "nodad")
+    t.defer(world.run, "ip", "addr", "del", ANCHOR6 + "/128", "dev", "lo")
+
+
+def module():
+    """The module's path, from DISPATCH_DANTE or where builds lie."""
+    if host.sanitized():
+        raise tap.Skip("a sanitizer's runtime must be the program's own")
+    given = os.environ.get("DISPATCH_DANTE")
+    built = os.environ.get("BUILDDIR") or os.path.join(os.path.dirname(host.program()), "..")
+    path = os.path.realpath(given or os.path.join(built, "host/dante/.libs/dispatch-dante.so"))
+    if not os.path.exists(path):
+        raise AssertionError("no dispatch-dante.so; set DISPATCH_DANTE")
+    return path
+
+
+def config(links, pool="balancer: rr", more="", anchors=(ANCHOR,)):
+    """A file with one pool of all `links` (name: keys as text), for danted. STATE stands for the
+    state file."""
+    lines = ["links:"]
+    lines += ["  %s: {%s}" % (name, keys) for name, keys in links.items()]
+    lines += ["pools:", "  all: {%s, links: [%s]}" % (pool, ", ".join(links))]
+    lines += ["dante: {anchors: [%s], pool: all, state: STATE}"
+              % ", ".join('"%s"' % x for x in anchors)]
+    return "\n".join(lines + [more] if more else lines) + "\n"
+
+
+def environment(yaml_path):
+    """What puts the module into danted."""
+    return dict(host.environment(), LD_PRELOAD=module(), DISPATCH_CONFIG=yaml_path)
+
+
+class Balanced(Danted):
+    """danted with the module: `yaml` is its dispatch.yaml, `text` its own configuration."""
+
+    def __init__(self, t, yaml, text=None, args=(), wait=True):
+        self.yaml_path = os.path.join(t.dir, "dispatch.yaml")
+        self.state_path = os.path.join(t.dir, "dante.state")
+        self.write_yaml(yaml)
+        t.report(self._report_state)
+        super().__init__(t, text or conf(), args, environment(self.yaml_path), wait)
+
+    def write_yaml(self, yaml):
+        """Writes dispatch.yaml, whole, as an editor does: beside it, then renamed."""
+        with open(self.yaml_path + ".new", "w", encoding="utf-8") as f:
+            f.write(yaml.replace("STATE", self.state_path))
+        os.rename(self.yaml_path + ".new", self.yaml_path)
+
+    def state_text(self):
+        done = subprocess.run([host.program(), "--dante-state", self.state_path], timeout=20,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, check=False)
+        if done.returncode != 0:
+            raise AssertionError("--dante-state: %d %s" % (done.returncode, done.stderr.decode()))
+        return done.stdout.decode()
+
+    def _report_state(self):
+        return "--- state\n" + self.state_text() if os.path.exists(self.state_path) else ""
+
+    def state(self):
+        lines = self.state_text().splitlines()
+        tap.equal(lines[0].split(), "LINK STATE ACTIVE DIALING PICKS FAILS RTT RX TX".split(),
+                  "the heads of the columns")
+        links = {}
+        for line in lines[1:-1]:
+            name, state, active, dialing, picks, fails, rtt, rx, tx = line.split()
+            links[name] = Link(state, int(active), int(dialing), int(picks), int(fails), rtt, rx,
+                               tx)
+        found = tap.matches(r"^sessions (\d+)$", lines[-1], "the last line")
+        return State(links, int(found.group(1)))
+
+    def active(self):
+        """How many connections each link has: {name: number}."""
+        return {name: link.active for name, link in self.state().links.items()}
+
+    def wait_active(self, limit_s=5.0, **wanted):
+        """Waits until it is so, and no claim is left beside these."""
+
+        def look():
+            state = self.state()
+            seen = {name: link.active for name, link in state.links.items()}
+            return seen == wanted and state.sessions == sum(wanted.values())
+
+        tap.wait_for("active is %r" % wanted, look, limit_s)
+
+    def reload(self, yaml=None):
+        """HUP, once danted has read its own configuration again."""
+        if yaml is not None:
+            self.write_yaml(yaml)
+        before = len(self.log())
+        self.hup()
+        self.wait_log(r"SIGHUP \]: config reloaded", after=before)
