@@ -37,7 +37,8 @@ def curl(d, url):
 
 def shares(links):
     """How many connections by each link."""
-    return {x: list(links).count(x) for x in sorted(set(map(str, links)))}
+    links = [str(x) for x in links]
+    return {x: links.count(x) for x in sorted(set(links))}
 
 
 def log_agrees(d, service):
@@ -113,7 +114,7 @@ def ipv6(t):
 @case("max-connections is exact over the processes", needs=NEEDS)
 def limit(t):
     w = World(t)
-    told = w.serve(servers.tell_and_hold, threaded=False)
+    told = w.serve(servers.tell)
     d = Balanced(t, config({"a": "interface: a0, max-connections: 5", "b": "interface: b0"}))
     clients, links = client.held(t, 40, d.addr, TARGET, told.port)
     equal(shares(links), {"a": 5, "b": 35}, "connections by link")
@@ -182,13 +183,13 @@ def first_words(t):
             equal(c.take(4), b"more", "echo")
 
 
-@case("microsocks with a password, by way of a link", needs=NEEDS + ["microsocks"])
+@case("microsocks with a password that only root can read, by way of a link", needs=NEEDS + ["microsocks"])
 def microsocks(t):
     w = World(t)
     told = w.serve(servers.tell)
     ports = {link.name: peers.microsocks(w, link.ns, link.gw, "-u", "me", "-P", "p:w@x")
              for link in w.links}
-    secret = t.file("secret", "p:w@x\n")
+    secret = t.file("secret", "p:w@x\n", 0o600)
     links = {"a0": "interface: a0", "b0": "interface: b0"}
     for link in w.links:
         links[link.name] = ("dialer: socks, server: %s:%d, username: me, password-file: %s, "

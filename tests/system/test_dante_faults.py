@@ -9,7 +9,7 @@ import time
 
 from lib import client, dns, servers, tap
 from lib.dante import Balanced, config
-from lib.tap import case, check, equal, table, wait_for
+from lib.tap import case, check, equal, table, wait_for, within
 from lib.upstream import BROKEN, Upstream, answers
 from lib.world import TARGET, Service, World
 
@@ -24,7 +24,7 @@ REFUSING = "10.9.9.8"  # on the far side, and nobody listens
 class Two:
     """danted over two links, or two upstreams behind them."""
 
-    def __init__(self, t, upstreams=False, links=None, pool="balancer: rr"):
+    def __init__(self, t, upstreams=False, links=None, pool="balancer: rr", more=""):
         self.world = World(t)
         self.told = self.world.serve(servers.tell)
         self.ups = []
@@ -34,7 +34,7 @@ class Two:
                              for link, up in zip(self.world.links, self.ups)]
             links = {link.name: "dialer: socks, server: %s:%d" % (link.gw, service.port)
                      for link, service in zip(self.world.links, self.services)}
-        self.danted = Balanced(t, config(links or EQUAL, pool=pool))
+        self.danted = Balanced(t, config(links or EQUAL, pool=pool, more=more))
 
     def timed(self, count, parallel=1):
         """Connections; returns (link, seconds) of each. None may fail."""
@@ -158,6 +158,17 @@ def all_down(t):
     two.danted.wait_active(a=0, b=0)
 
 
+@case("all links silent: the answer comes when timeouts.connect says", needs=NEEDS)
+def all_silent(t):
+    two = Two(t, more="timeouts: {connect: 2s, attempt: 1s}")
+    for link in two.world.links:
+        link.black_hole()
+    started = time.monotonic()
+    check(client.ask(two.danted.addr, TARGET, two.told.port) != 0, "a request fails")
+    within(3, started, "the answer")
+    two.danted.wait_active(a=0, b=0)
+
+
 # ---- a name with two addresses ----
 
 @case("a name of two addresses, the first refuses: the second is tried, by a link", needs=NEEDS)
@@ -243,6 +254,22 @@ def request_child(t):
     serves_on(two)
 
 
+@case("clients that leave while their upstream hangs leave nothing counted", needs=NEEDS)
+def leave(t):
+    two = Two(t, upstreams=True, more="timeouts: {connect: 2s, attempt: 1s}")
+    for up in two.ups:
+        up.misbehave = BROKEN["hangs after the selection"]
+    for _ in range(12):
+        with client.Client(two.danted.addr) as c:
+            c.greet()
+            c.send(client.request(TARGET, two.told.port))
+    wait_for("the upstreams were asked", lambda: two.services[0].order)
+    two.danted.wait_active(a=0, b=0)
+    for up in two.ups:
+        up.misbehave = None
+    serves_on(two)
+
+
 @case("clients that reset, in the middle of it and at its end, leave nothing counted",
       needs=NEEDS)
 def resets(t):
@@ -256,12 +283,22 @@ def resets(t):
     two.danted.wait_active(a=0, b=0)
 
 
-@case("danted ends by TERM, with sessions held, and leaves no process", needs=NEEDS)
-def term(t):
+@case("danted is stopped with sessions held: they live on, and the next one counts from zero",
+      needs=NEEDS)
+def stopped(t):
     two = Two(t)
-    client.held(t, 6, two.danted.addr, TARGET, two.told.port, parallel=1)
+    clients, _links = client.held(t, 6, two.danted.addr, TARGET, two.told.port, parallel=1)
     os.kill(two.danted.pid, signal.SIGTERM)
-    wait_for("all of its processes have ended", lambda: not two.danted.pids(), 5)
+    wait_for("its io children alone are left",
+             lambda: two.danted.pids() == two.danted.pids("io-child"), 5)
+    check(all(c.ended(0.01)[0] == "open" for c in clients), "sessions live on")
+    new = Balanced(t, config(EQUAL))
+    equal(client.link_of(new.addr, TARGET, two.told.port), "a", "link by the new one")
+    new.wait_active(a=0, b=0)
+    for c in clients:
+        c.close()
+    wait_for("all of the old one's processes have ended", lambda: not two.danted.pids(), 5)
+    new.wait_active(a=0, b=0)
 
 
 if __name__ == "__main__":

@@ -234,18 +234,18 @@ class Balanced(Danted):
         super().__init__(t, text or conf(), args, environment(self.yaml_path), wait)
 
     def write_yaml(self, yaml):
-        """Writes dispatch.yaml, whole, as an editor does: beside it, then renamed."""
+        """Writes dispatch.yaml, whole, as an editor does: beside it, then renamed. danted's
+        unprivileged processes may not read it."""
         with open(self.yaml_path + ".new", "w", encoding="utf-8") as f:
             f.write(yaml.replace("STATE", self.state_path))
+        os.chmod(self.yaml_path + ".new", 0o600)
         os.rename(self.yaml_path + ".new", self.yaml_path)
 
     def state_text(self):
-        done = subprocess.run([host.program(), "--dante-state", self.state_path], timeout=20,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, check=False)
-        if done.returncode != 0:
-            raise AssertionError("--dante-state: %d %s" % (done.returncode, done.stderr.decode()))
-        return done.stdout.decode()
+        status, out, err = host.once("--dante-state", self.state_path)
+        if status != 0:
+            raise AssertionError("--dante-state: %d %s" % (status, err))
+        return out
 
     def _report_state(self):
         return "--- state\n" + self.state_text() if os.path.exists(self.state_path) else ""
