@@ -187,8 +187,8 @@ def shares_kept(t):
 
 
 def lossy(t, link):
-    """Every 20th packet is lost, in each direction."""
-    drop = "numgen inc mod 20 0"
+    """Every 19th packet is lost, in each direction: each of a connection's has its turn."""
+    drop = "numgen inc mod 19 0"
     link.rule("drop", drop)
     world.run("nft", "add table inet loss-%s; add chain inet loss-%s in { type filter hook "
               "prerouting priority -300; }; add rule inet loss-%s in iifname %s %s drop"
