@@ -20,9 +20,10 @@
 
 #define EXIT_CONFIG 78
 #define PROGRAM "dispatch-dante"
-#define SWEEP_NS NS_PER_S           /* between two looks for processes that have died unseen */
-#define ARRIVE_NS (30 * NS_PER_S)   /* a socket that is on its way for longer is lost */
-#define ONE_CHECK_NS (NS_PER_S / 4) /* danted asks for its external addresses in a row */
+#define SWEEP_NS NS_PER_S         /* between two looks for processes that have died unseen */
+#define ARRIVE_NS (30 * NS_PER_S) /* a socket that is on its way for longer is lost */
+#define ONE_CHECK_NS NS_PER_S     /* danted asks for its external addresses in a row */
+#define CHECKED_MAX 16
 
 static struct {
     bool on;          /* this is danted, and its configuration stands */
@@ -35,7 +36,9 @@ static struct {
     struct router *router;
     uint32_t generation; /* of the router */
     struct trash trash;
-    int64_t probed_ns;
+    struct dp_addr checked[CHECKED_MAX]; /* by the check of external addresses under way */
+    unsigned n_checked;
+    int64_t checked_ns; /* the last of them; 0: none yet */
 } module;
 
 bool module_enter(void)
@@ -218,21 +221,30 @@ static int reload_as_root(struct conf_errors *errors)
     return err;
 }
 
-void module_probed(void)
+/* Is this the first address of another check? No address is asked for twice in one. */
+static bool check_begins(const struct dp_addr *addr, int64_t now_ns)
 {
-    int64_t now = clock_now_ns();
-    bool start = module.probed_ns == 0, again = now - module.probed_ns < ONE_CHECK_NS;
-    module.probed_ns = now;
-    if (start || again)
-        return;
+    bool again = module.n_checked == CHECKED_MAX || now_ns - module.checked_ns > ONE_CHECK_NS;
+    for (unsigned i = 0; i < module.n_checked; i++)
+        again |= addr_same_ip(&module.checked[i], addr);
+    if (again)
+        module.n_checked = 0;
+    module.checked[module.n_checked++] = *addr;
+    return again;
+}
+
+void module_check(const struct dp_addr *addr)
+{
+    bool start = module.checked_ns == 0, begins = check_begins(addr, clock_now_ns());
     struct conf_errors errors = {0};
-    if (reload_as_root(&errors) == 0) {
+    if (begins && !start && reload_as_root(&errors) == 0) {
         log_line(LOG_INFO, "config", "reloaded");
-    } else {
+    } else if (begins && !start) {
         errors_say(&errors);
         log_line(LOG_ERROR, "config", "not reloaded: the configuration of before stays in use");
     }
     conf_errors_free(&errors);
+    module.checked_ns = clock_now_ns();
 }
 
 /* ---- claims of processes that have ended ---- */

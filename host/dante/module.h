@@ -23,8 +23,9 @@ bool module_is_mother(void);
 const struct router *module_router(void);
 struct ledger *module_ledger(void);
 
-/* The mother is checking its own configuration, which it does at the start and at each SIGHUP. */
-void module_probed(void);
+/* The mother is checking its own configuration, at the start and at each SIGHUP: it asks whether
+ * each of its external addresses is there. [mother] */
+void module_check(const struct dp_addr *addr);
 
 /* danted cannot work like this: says why, and ends it. */
 __attribute__((noreturn, format(printf, 1, 2))) void module_refuse(const char *fmt, ...);

@@ -152,10 +152,8 @@ static int bind_anchored(int fd, const struct dp_addr *addr, bool again)
         return bind_out(fd, DP_UDP, addr->port);
     if (type != SOCK_STREAM)
         return -EADDRNOTAVAIL; /* fails closed */
-    if (module_is_mother()) {
-        module_probed();
+    if (module_is_mother())
         return arm(fd, addr, addr->port);
-    }
     if (again || will_connect(addr->port))
         return arm(fd, addr, 0);
     return bind_out(fd, DP_BIND, addr->port);
@@ -167,6 +165,8 @@ int socket_bind(int fd, const struct sockaddr *sa, socklen_t len)
     if (len >= sizeof(struct sockaddr_in) &&
         (sa->sa_family == AF_INET || sa->sa_family == AF_INET6))
         addr_from_sockaddr(&addr, sa, len);
+    if (module_is_mother() && addr.salen && addr.port == 0 && type_of(fd) == SOCK_STREAM)
+        module_check(&addr); /* the sockets that it listens on have ports */
     if (addr.salen && is_anchor(&addr))
         return bind_anchored(fd, &addr, false);
     /* A new socket under an old number, bound to what socket_name() has told. */
