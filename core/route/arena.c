@@ -6,6 +6,8 @@
  */
 #include "route/arena.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -58,8 +60,12 @@ static struct block *block_next(const struct arena *a, const struct block *b)
 static struct arena *arena_map(size_t size, int flags, int fd, uint32_t owner)
 {
     size = round_up(size < 4096 ? 4096 : size);
-    if (fd >= 0 && ftruncate(fd, (off_t)size) < 0)
+    /* All of the file now: a file system that is full must not end who writes into it later. */
+    int err = fd < 0 ? 0 : posix_fallocate(fd, 0, (off_t)size);
+    if (err) {
+        errno = err;
         return NULL;
+    }
     void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_NORESERVE | flags, fd, 0);
     if (map == MAP_FAILED)
         return NULL;

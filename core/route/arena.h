@@ -18,8 +18,8 @@ struct arena;
 enum arena_kind { ARENA_ANY, ARENA_LINK, ARENA_POOL, ARENA_SLOTS, ARENA_LEDGER, ARENA_OWNER };
 
 /* Room for `size` bytes; untouched pages cost nothing. `fd` -1: memory of this process alone. Else
- * shared: with processes forked from it, and with whoever maps the file; it must be empty, and may
- * be closed then. NULL: no memory. */
+ * shared: with processes forked from it, and with whoever maps the file; it must be empty, gets all
+ * of its room at once, and may be closed then. NULL: no memory; with a file errno says why. */
 struct arena *arena_new(size_t size, int fd);
 /* Memory shared with processes forked from this one, without a file. */
 struct arena *arena_new_shared(size_t size);
