@@ -3,6 +3,7 @@
  */
 #include "base/log.h"
 #include "dante_state.h"
+#include "import/import.h"
 #include "interfaces.h"
 #include "options.h"
 #include "plugin/loader.h"
@@ -108,6 +109,8 @@ static int run(const struct options *o)
         return dump_plugin(o);
     case ACTION_DANTE_STATE:
         return dante_state_print(o->dante_state);
+    case ACTION_IMPORT_DANTE:
+        return import_dante(o->dante, stdout);
     case ACTION_VERSION:
         printf("dispatch-host %s (plugin ABI %d)\n", PACKAGE_VERSION, DP_ABI);
         return 0;

@@ -24,6 +24,7 @@ enum {
     OPT_LIST_PLUGINS,
     OPT_DUMP_PLUGIN,
     OPT_DANTE_STATE,
+    OPT_IMPORT_DANTE,
     OPT_RUN,
     OPT_VERSION,
     OPT_HELP
@@ -42,6 +43,7 @@ static const struct option long_options[] = {
     {"list-plugins", no_argument, NULL, OPT_LIST_PLUGINS},
     {"dump-plugin", required_argument, NULL, OPT_DUMP_PLUGIN},
     {"dante-state", required_argument, NULL, OPT_DANTE_STATE},
+    {"import-dante", required_argument, NULL, OPT_IMPORT_DANTE},
     {"run", no_argument, NULL, OPT_RUN},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
@@ -79,6 +81,8 @@ void options_help(FILE *out)
         "                       print a plugin's options (NAME as in dialer-socks)\n"
         "      --dante-state FILE\n"
         "                       print what dispatch-dante in a danted does, see dispatch-dante(8)\n"
+        "      --import-dante FILE\n"
+        "                       print what a danted.conf is as a configuration\n"
         "      --run CMD [ARG...]\n"
         "                       run a command by way of the proxy, and end with it\n"
         "      --version        print the version\n"
@@ -173,6 +177,10 @@ static int option_take(struct options *o, int option, bool *automatic)
     case OPT_DANTE_STATE:
         o->action = ACTION_DANTE_STATE;
         o->dante_state = optarg;
+        return 0;
+    case OPT_IMPORT_DANTE:
+        o->action = ACTION_IMPORT_DANTE;
+        o->dante = optarg;
         return 0;
     case OPT_VERSION:
         o->action = ACTION_VERSION;

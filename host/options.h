@@ -17,6 +17,7 @@ enum action {
     ACTION_LIST_PLUGINS,
     ACTION_DUMP_PLUGIN,
     ACTION_DANTE_STATE,
+    ACTION_IMPORT_DANTE,
     ACTION_VERSION,
     ACTION_HELP
 };
@@ -30,6 +31,7 @@ struct options {
     struct conf_command_line words; /* FROM_WORDS; and -lhost, -lport for FROM_AUTO */
     const char *plugin;             /* ACTION_DUMP_PLUGIN */
     const char *dante_state;        /* ACTION_DANTE_STATE */
+    const char *dante;              /* ACTION_IMPORT_DANTE: its configuration */
     char *const *command;           /* --run: its words, NULL-terminated; NULL: none */
     bool lhost_given;
     bool quiet, verbose;

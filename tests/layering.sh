@@ -37,7 +37,7 @@ layer "plugin includes down to config" core/plugin base config plugin
 layer "route includes down to plugin" core/route base config plugin route
 layer "traffic includes down to route, and proto" \
     core/traffic base proto config plugin route traffic
-layer "host includes core" host . dante base proto config plugin route traffic admin host
+layer "host includes core" host . dante import base proto config plugin route traffic admin host
 layer "plugins include the public header alone" plugins
 layer "examples include the public header alone" examples
 

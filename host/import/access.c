@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT
+ * access.c: Dante's rules as networks of clients.
+ *
+ * Of the rules the first that matches decides, and who matches none is blocked. A pass rule counts
+ * if it lets its clients do everything; a block rule takes its clients away even if it is about a
+ * part of what they do. So nobody can do here what he cannot do there.
+ */
+#include "access.h"
+
+#include <string.h>
+
+/* What a rule is about, of all that its clients can ask of dispatch-host. */
+enum reach { REACH_NOTHING, REACH_PART, REACH_ALL };
+
+static const char no_rules[] = "there are no rules by destination here";
+
+static const char *join(const struct access *access, const char *why, const char *so)
+{
+    return memory_printf(access->memory, "%s; so %s", why, so);
+}
+
+/* ---- one rule ---- */
+
+/* NULL, or which of its conditions cannot be asked for. */
+static const char *rule_condition(const struct dante_item *rule)
+{
+    for (const struct dante_item *i = rule->child; i; i = i->next)
+        if (i->key == KEY_CONDITION)
+            return i->why;
+    const struct place *from = dante_child(rule, KEY_FROM)->place;
+    if (from->named)
+        return "clients are not told apart by name here";
+    return ports_all(&from->ports) ? NULL : "clients are not told apart by port here";
+}
+
+/* Methods of a rule, or else those of the whole file. */
+static bool goes_without_login(const struct access *access, const struct dante_item *rule,
+                               enum key key, bool unless_given)
+{
+    if (dante_child(rule, key))
+        return dante_lists(rule, key, "none");
+    const struct dante_item *all = dante_child(access->file, key);
+    return all ? dante_has(all, "none") : unless_given;
+}
+
+static const char *rule_login(const struct access *access, const struct dante_item *rule)
+{
+    static const char no_login[] = "clients cannot log in here";
+    if (!goes_without_login(access, rule, KEY_CLIENTMETHOD, true))
+        return no_login;
+    if (rule->kind == DANTE_CLIENT)
+        return dante_child(rule, KEY_SOCKSMETHOD) && !dante_lists(rule, KEY_SOCKSMETHOD, "none")
+                   ? no_login
+                   : NULL;
+    if (goes_without_login(access, rule, KEY_SOCKSMETHOD, false))
+        return NULL;
+    return dante_child(rule, KEY_SOCKSMETHOD) || dante_child(access->file, KEY_SOCKSMETHOD)
+               ? no_login
+               : "without `socksmethod:` Dante serves nobody";
+}
+
+static bool rule_has(const struct dante_item *rule, enum key key, const char *word)
+{
+    return !dante_child(rule, key) || dante_lists(rule, key, word);
+}
+
+/* CONNECT of SOCKS5 is all that can be asked of dispatch-host. */
+static bool is_about_connect(const struct dante_item *rule)
+{
+    return rule_has(rule, KEY_COMMAND, "connect") && rule_has(rule, KEY_PROTOCOL, "tcp") &&
+           rule_has(rule, KEY_PROXYPROTOCOL, "socks_v5");
+}
+
+static bool is_loopback_only(const struct place *place)
+{
+    for (size_t i = 0; i < place->nets.n; i++) {
+        const struct addr_net *net = &place->nets.net[i];
+        unsigned least = addr_family(&net->addr) == AF_INET ? 8 : 128;
+        if (net->bits < least || !addr_is_loopback(&net->addr))
+            return false;
+    }
+    return place->nets.n > 0;
+}
+
+/* No connection goes to this machine's loopback, whoever asks for it. */
+static bool holds_anyway(const struct access *access, const struct dante_item *rule)
+{
+    return !rule->pass && !access->loopback && is_loopback_only(dante_child(rule, KEY_TO)->place);
+}
+
+static enum reach socks_reach(const struct access *access, const struct dante_item *rule,
+                              const char **why)
+{
+    const struct place *to = dante_child(rule, KEY_TO)->place;
+    const struct addr_net ipv4 = net_all(AF_INET);
+    if (!is_about_connect(rule) || holds_anyway(access, rule))
+        return REACH_NOTHING;
+    if (!ports_all(&to->ports) || !nets_cover(access->memory, &to->nets, &ipv4))
+        *why = no_rules;
+    return *why ? REACH_PART : REACH_ALL;
+}
+
+/* Client rules name the listener by `to`. */
+static enum reach client_reach(const struct access *access, const struct dante_item *rule,
+                               const struct dp_addr *listen, const char **why)
+{
+    const struct place *to = dante_child(rule, KEY_TO)->place;
+    struct addr_net net = net_of(listen, addr_family(listen) == AF_INET ? 32 : 128);
+    if (addr_is_any(listen))
+        net = net_all(addr_family(listen));
+    if (to->named)
+        *why = "listeners are not told apart by name here";
+    else if (!nets_touch(&to->nets, &net) || !ports_have(&to->ports, listen->port))
+        return REACH_NOTHING;
+    else if (!nets_cover(access->memory, &to->nets, &net))
+        *why = "it is about some addresses of a listener";
+    return *why ? REACH_PART : REACH_ALL;
+}
+
+static enum reach rule_reach(const struct access *access, const struct dante_item *rule,
+                             const struct dp_addr *listen, const char **why)
+{
+    *why = rule_condition(rule);
+    if (!*why)
+        *why = rule_login(access, rule);
+    return rule->kind == DANTE_CLIENT ? client_reach(access, rule, listen, why)
+                                      : socks_reach(access, rule, why);
+}
+
+/* ---- all rules of a kind ---- */
+
+static bool is_time_limit(enum key key)
+{
+    return key == KEY_TIMEOUT_CONNECT || key == KEY_TIMEOUT_IO || key == KEY_TIMEOUT_NEGOTIATE;
+}
+
+static bool is_narrower(const struct access *access, const struct dante_item *rule)
+{
+    const struct addr_net ipv6 = net_all(AF_INET6);
+    return rule->kind == DANTE_SOCKS && rule->pass && access->ipv6 &&
+           !nets_cover(access->memory, &dante_child(rule, KEY_TO)->place->nets, &ipv6);
+}
+
+static void rule_taken(const struct access *access, struct dante_item *rule)
+{
+    rule->taken = true;
+    if (is_narrower(access, rule))
+        rule->why = "wider here: IPv6 destinations are reached too, where a link leads there";
+    for (struct dante_item *i = rule->child; i; i = i->next)
+        i->taken |= i->key != KEY_LOST && i->key != KEY_CONDITION && !is_time_limit(i->key);
+}
+
+/* A client by a name might be anybody. */
+static const struct nets *rule_clients(const struct dante_item *rule, const struct nets *everybody)
+{
+    const struct place *from = dante_child(rule, KEY_FROM)->place;
+    return from->named ? everybody : &from->nets;
+}
+
+static struct nets passed(struct access *access, enum dante_kind kind, const struct dp_addr *listen)
+{
+    struct addr_net family = net_all(addr_family(listen));
+    const struct nets everybody = {&family, 1, 1};
+    struct nets left = everybody, in = {0};
+    for (struct dante_item *rule = access->file->child; rule; rule = rule->next) {
+        const char *why;
+        if (rule->kind != kind)
+            continue;
+        enum reach reach = rule_reach(access, rule, listen, &why);
+        if (reach == REACH_PART)
+            rule->why =
+                join(access, why,
+                     rule->pass ? "it lets nobody in here" : "its clients are not served at all");
+        if (reach == REACH_NOTHING || (reach == REACH_PART && rule->pass))
+            continue;
+        const struct nets *clients = rule_clients(rule, &everybody);
+        const struct nets now = nets_common(access->memory, &left, clients);
+        for (size_t i = 0; rule->pass && i < now.n; i++)
+            nets_add(access->memory, &in, &now.net[i]);
+        left = nets_without(access->memory, &left, clients);
+        if (reach == REACH_ALL)
+            rule_taken(access, rule);
+    }
+    return in;
+}
+
+struct nets access_clients(struct access *access, const struct dp_addr *listen)
+{
+    return passed(access, DANTE_CLIENT, listen);
+}
+
+struct nets access_allow(struct access *access, const struct dp_addr *listen)
+{
+    const struct nets clients = access_clients(access, listen);
+    const struct nets socks = passed(access, DANTE_SOCKS, listen);
+    return access->closed ? (struct nets){0} : nets_common(access->memory, &clients, &socks);
+}
+
+/* ---- the file ---- */
+
+static void close_for(struct access *access, struct dante_item *item, const char *why)
+{
+    access->closed = true;
+    item->why = join(access, why, "nobody is served");
+}
+
+static void methods_judge(struct dante_item *item)
+{
+    item->taken = dante_has(item, "none");
+    if (!item->taken)
+        item->why = "clients cannot log in here; so rules that leave it at this let nobody in";
+    else if (strcmp(item->value, "none") != 0)
+        item->why = "clients come in without a login, as they may there; no other is offered";
+}
+
+static void setting_judge(struct access *access, struct dante_item *item)
+{
+    switch (item->key) {
+    case KEY_CLIENTMETHOD:
+    case KEY_SOCKSMETHOD:
+        methods_judge(item);
+        break;
+    case KEY_HOSTS_ACCESS:
+        item->taken = dante_has(item, "no");
+        if (!item->taken)
+            close_for(access, item, item->why);
+        break;
+    case KEY_SRCHOST:
+        if (dante_has(item, "nodnsmismatch") || dante_has(item, "nodnsunknown"))
+            close_for(access, item, item->why);
+        else
+            item->why = "BIND and UDP are not served here";
+        break;
+    default:
+        break;
+    }
+}
+
+static void socks_judge(struct access *access, struct dante_item *rule)
+{
+    bool connect = is_about_connect(rule);
+    if (connect && !holds_anyway(access, rule))
+        return;
+    if (connect)
+        access->keeps_out = rule;
+    rule->taken = !rule->pass;
+    rule->why = connect ? "no connection leads to this machine's loopback here"
+                        : "only CONNECT of SOCKS5 is served here";
+}
+
+static void rule_judge(struct access *access, struct dante_item *rule)
+{
+    for (struct dante_item *i = rule->child; i; i = i->next)
+        if (is_time_limit(i->key))
+            i->why = "no rule has time limits of its own here";
+    if (rule->kind == DANTE_HOSTID)
+        close_for(access, rule, "host ids are not read here");
+    else if (rule->kind == DANTE_MONITOR)
+        rule->why = "there are no alarms here";
+    else if (rule->kind == DANTE_SOCKS)
+        socks_judge(access, rule);
+}
+
+void access_judge(struct access *access)
+{
+    for (struct dante_item *i = access->file->child; i; i = i->next) {
+        if (i->kind == DANTE_SETTING)
+            setting_judge(access, i);
+        else if (i->kind != DANTE_ROUTE)
+            rule_judge(access, i);
+    }
+}
+
+void access_finish(struct access *access)
+{
+    for (struct dante_item *i = access->file->child; i; i = i->next)
+        if (i->kind == DANTE_CLIENT && !i->taken && !i->why)
+            i->why = "it is about no listener here";
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT
+ * dante.c: the parser of Dante's configuration.
+ *
+ * A setting ends where its line does, or the next one on that line begins: at a keyword and a
+ * colon. A comment runs to the end of its line, a backslash there joins the next one.
+ */
+#include "dante.h"
+
+#include <string.h>
+
+struct parser {
+    struct conf_memory *memory;
+    const char *at, *end;
+    unsigned line;
+    struct dante_error *error;
+};
+
+static int fail(struct parser *p, unsigned line, const char *text)
+{
+    *p->error = (struct dante_error){line, text};
+    return -1;
+}
+
+/* ---- characters ---- */
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v';
+}
+
+static char peek(const struct parser *p, size_t ahead)
+{
+    return (size_t)(p->end - p->at) > ahead ? p->at[ahead] : '\0';
+}
+
+/* Blanks, and line ends behind a backslash. */
+static void skip_blanks(struct parser *p)
+{
+    for (;;) {
+        if (is_blank(peek(p, 0))) {
+            p->at++;
+        } else if (peek(p, 0) == '\\' && peek(p, 1) == '\n') {
+            p->at += 2;
+            p->line++;
+        } else {
+            return;
+        }
+    }
+}
+
+/* The rest of the line as well, if it is a comment, and all empty lines. */
+static void skip_lines(struct parser *p)
+{
+    for (;;) {
+        skip_blanks(p);
+        if (peek(p, 0) == '#')
+            while (p->at < p->end && *p->at != '\n')
+                p->at++;
+        if (peek(p, 0) != '\n')
+            return;
+        p->at++;
+        p->line++;
+    }
+}
+
+static size_t name_len(const struct parser *p)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t len = 0;
+    while (peek(p, len) && strchr(letters, peek(p, len)))
+        len++;
+    return len;
+}
+
+static size_t word_len(const struct parser *p)
+{
+    size_t len = 0;
+    while (p->at + len < p->end && !is_blank(p->at[len]) && !strchr("\n{}#", p->at[len]))
+        len++;
+    return len;
+}
+
+static bool word_is(const struct parser *p, size_t len, const char *word)
+{
+    return len == strlen(word) && memcmp(p->at, word, len) == 0;
+}
+
+/* ---- keywords ---- */
+
+/* `redirect from` and `bounce to` are keywords of two words. */
+static size_t second_word(const struct parser *p, size_t len)
+{
+    struct parser next = *p;
+    if (!word_is(p, len, "redirect") && !word_is(p, len, "bounce"))
+        return len;
+    next.at += len;
+    skip_blanks(&next);
+    size_t more = name_len(&next);
+    return word_is(&next, more, "from") || word_is(&next, more, "to")
+               ? (size_t)(next.at - p->at) + more
+               : len;
+}
+
+/* The bytes of a keyword, if one begins here; `*behind`: to where its value begins. A word that no
+ * keyword is counts as one if a colon ends it, so that it can be reported. */
+static size_t keyword_len(const struct parser *p, size_t *behind)
+{
+    struct parser next = *p;
+    size_t len = second_word(p, name_len(p));
+    if (len == 0 || word_is(p, len, "port"))
+        return 0;
+    next.at += len;
+    if (len > 9 && memcmp(next.at - 9, "mtu-error", 9) == 0 && keyword_find(p->at, len)) {
+        *behind = len; /* the only one without a value */
+        return len;
+    }
+    skip_blanks(&next);
+    bool colon = peek(&next, 0) == ':';
+    bool word_ends = peek(&next, 1) == '\0' || strchr(" \t\r\n", peek(&next, 1));
+    if (!colon || !(word_ends || keyword_find(p->at, len)))
+        return 0;
+    *behind = (size_t)(next.at - p->at) + 1;
+    return len;
+}
+
+static char *name_copy(struct parser *p, size_t len)
+{
+    char *name = memory_text(p->memory, p->at, len);
+    for (char *blank = name; blank && (blank = strpbrk(blank, "\t\r\\\n"));)
+        *blank = ' ';
+    return name;
+}
+
+static unsigned where_of(const struct dante_item *block)
+{
+    if (!block)
+        return IN_FILE;
+    if (block->kind == DANTE_ROUTE)
+        return IN_ROUTE;
+    return block->kind == DANTE_MONITOR ? IN_MONITOR : IN_RULE;
+}
+
+/* Before 1.4 both kinds of method had one name. */
+static enum key key_of(const struct keyword *keyword, const struct dante_item *block)
+{
+    if (keyword->key != KEY_METHOD || (block && block->kind == DANTE_ROUTE))
+        return keyword->key;
+    return block && block->kind == DANTE_CLIENT ? KEY_CLIENTMETHOD : KEY_SOCKSMETHOD;
+}
+
+/* ---- settings ---- */
+
+static bool value_ends(const struct parser *p)
+{
+    size_t behind;
+    return p->at == p->end || strchr("\n#{}", *p->at) || keyword_len(p, &behind) > 0;
+}
+
+/* The words up to where the setting ends, with one blank between; returns their length. `out` may be
+ * NULL. */
+static size_t words_copy(struct parser *p, char *out)
+{
+    size_t len = 0;
+    for (skip_blanks(p); !value_ends(p); skip_blanks(p)) {
+        size_t word = word_len(p);
+        if (len && out)
+            out[len] = ' ';
+        len += len > 0;
+        if (out)
+            memcpy(out + len, p->at, word);
+        len += word;
+        p->at += word;
+    }
+    return len;
+}
+
+static char *words_take(struct parser *p)
+{
+    struct parser ahead = *p;
+    char *value = memory_alloc(p->memory, words_copy(&ahead, NULL) + 1);
+    words_copy(p, value);
+    return value;
+}
+
+/* What libwrap is told is the whole rest of the line, whatever is in it. */
+static char *line_take(struct parser *p)
+{
+    size_t len = 0;
+    skip_blanks(p);
+    while (p->at + len < p->end && p->at[len] != '\n')
+        len++;
+    p->at += len;
+    return memory_text(p->memory, p->at - len, len);
+}
+
+static bool is_place(enum key key)
+{
+    return key == KEY_FROM || key == KEY_TO || key == KEY_VIA || key == KEY_INTERNAL ||
+           key == KEY_EXTERNAL;
+}
+
+static int place_take(struct parser *p, struct dante_item *item)
+{
+    const char *why = NULL;
+    item->place = memory_alloc(p->memory, sizeof *item->place);
+    if (!item->place || !item->value)
+        return fail(p, 0, NULL);
+    return place_parse(p->memory, item->value, item->place, &why) < 0 ? fail(p, item->line, why)
+                                                                      : 0;
+}
+
+static int setting_take(struct parser *p, const struct dante_item *block, size_t len, size_t behind,
+                        struct dante_item *item)
+{
+    const struct keyword *keyword = keyword_find(p->at, len);
+    const char *name = name_copy(p, len);
+    if (!keyword)
+        return fail(p, p->line, memory_printf(p->memory, "unknown keyword \"%s\"", name));
+    if (!(keyword->where & where_of(block)))
+        return fail(p, p->line, memory_printf(p->memory, "%s does not belong here", name));
+    item->line = p->line;
+    item->key = key_of(keyword, block);
+    item->why = keyword->why;
+    p->at += behind;
+    item->value = strcmp(keyword->name, "libwrap") == 0 ? line_take(p) : words_take(p);
+    if (behind == len)
+        item->text = name;
+    else if (!item->value || !*item->value)
+        return fail(p, item->line, memory_printf(p->memory, "%s has no value", name));
+    else
+        item->text = memory_printf(p->memory, "%s: %s", name, item->value);
+    return is_place(item->key) ? place_take(p, item) : 0;
+}
+
+/* ---- blocks ---- */
+
+/* Takes a word if it is that one, and what parts it from the next. */
+static bool word_take(struct parser *p, const char *word)
+{
+    size_t len = name_len(p);
+    if (!word_is(p, len, word))
+        return false;
+    p->at += len;
+    skip_blanks(p);
+    return true;
+}
+
+/* `client pass`; without a first word a verdict is one of a socks rule. */
+static bool header_take(struct parser *p, struct dante_item *block)
+{
+    bool rule = true;
+    block->kind = DANTE_SOCKS;
+    if (word_take(p, "client"))
+        block->kind = DANTE_CLIENT;
+    else if (word_take(p, "hostid"))
+        block->kind = DANTE_HOSTID;
+    else if (word_take(p, "monitor"))
+        block->kind = DANTE_MONITOR, rule = false;
+    else if (word_take(p, "route"))
+        block->kind = DANTE_ROUTE, rule = false;
+    else
+        word_take(p, "socks");
+    if (rule)
+        block->pass = word_take(p, "pass");
+    if (rule && !block->pass && !word_take(p, "block"))
+        return false;
+    skip_lines(p);
+    if (peek(p, 0) != '{')
+        return false;
+    p->at++;
+    return true;
+}
+
+static const char *block_name(const struct dante_item *block)
+{
+    static const char *const names[] = {"", "client ", "hostid ", "socks ", "monitor", "route"};
+    return names[block->kind];
+}
+
+static const char *verdict_name(const struct dante_item *block)
+{
+    if (block->kind == DANTE_MONITOR || block->kind == DANTE_ROUTE)
+        return "";
+    return block->pass ? "pass" : "block";
+}
+
+/* The whole block, as one line. */
+static const char *block_text(struct parser *p, const struct dante_item *block)
+{
+    const char *verdict = verdict_name(block), *name = block_name(block);
+    size_t len = strlen(name) + strlen(verdict) + sizeof " { }";
+    for (const struct dante_item *i = block->child; i; i = i->next)
+        len += i->text ? strlen(i->text) + 1 : 0;
+    char *text = memory_alloc(p->memory, len), *at = text;
+    if (!text)
+        return NULL;
+    at = stpcpy(stpcpy(stpcpy(at, name), verdict), " {");
+    for (const struct dante_item *i = block->child; i; i = i->next)
+        at = stpcpy(stpcpy(at, " "), i->text ? i->text : "");
+    stpcpy(at, " }");
+    return text;
+}
+
+static int block_check(struct parser *p, const struct dante_item *block)
+{
+    static const enum key needed[] = {KEY_FROM, KEY_TO, KEY_VIA};
+    size_t n = block->kind == DANTE_ROUTE ? 3 : 2;
+    for (size_t i = 0; i < n; i++) {
+        size_t seen = 0;
+        for (const struct dante_item *c = block->child; c; c = c->next)
+            seen += c->key == needed[i];
+        if (seen != 1)
+            return fail(p, block->line,
+                        n == 3 ? "a route needs `from:`, `to:` and `via:`, once each"
+                               : "a rule needs `from:` and `to:`, once each");
+    }
+    return 0;
+}
+
+static int items_take(struct parser *p, struct dante_item *block, struct dante_item **first);
+
+static int block_take(struct parser *p, const struct dante_item *outer, struct dante_item *block)
+{
+    block->line = p->line;
+    if (outer || !header_take(p, block))
+        return fail(p, block->line,
+                    outer ? "a keyword and a colon are expected"
+                          : "a keyword and a colon are expected, or a block: `client pass {`, "
+                            "`client block {`, `socks pass {`, `socks block {`, `route {`");
+    if (items_take(p, block, &block->child) < 0)
+        return -1;
+    block->text = block_text(p, block);
+    return block_check(p, block);
+}
+
+/* The items of the file, or those of a block and its end. */
+static int items_take(struct parser *p, struct dante_item *block, struct dante_item **first)
+{
+    for (struct dante_item **last = first;; last = &(*last)->next) {
+        size_t behind, len;
+        skip_lines(p);
+        if (p->at == p->end)
+            return block ? fail(p, block->line, "this block is not closed") : 0;
+        if (*p->at == '}' && block) {
+            p->at++;
+            return 0;
+        }
+        *last = memory_alloc(p->memory, sizeof **last);
+        if (!*last)
+            return fail(p, p->line, NULL);
+        len = keyword_len(p, &behind);
+        if ((len ? setting_take(p, block, len, behind, *last) : block_take(p, block, *last)) < 0)
+            return -1;
+    }
+}
+
+int dante_parse(struct conf_memory *memory, const char *text, size_t len, struct dante_item **first,
+                struct dante_error *error)
+{
+    struct parser p = {memory, text, text + len, 1, error};
+    const char *nul = memchr(text, '\0', len);
+    *first = NULL;
+    if (nul)
+        return fail(&p, 1, "this is no text: it has a zero byte");
+    if (items_take(&p, NULL, first) < 0)
+        return -1;
+    return memory_failed(memory) ? fail(&p, 0, NULL) : 0;
+}
+
+/* ---- what is asked of items ---- */
+
+struct dante_item *dante_child(const struct dante_item *block, enum key key)
+{
+    struct dante_item *found = NULL;
+    for (struct dante_item *i = block->child; i; i = i->next)
+        if (i->kind == DANTE_SETTING && i->key == key)
+            found = i;
+    return found;
+}
+
+bool dante_has(const struct dante_item *setting, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *at = setting->value; *at; at += strspn(at, " ")) {
+        size_t n = strcspn(at, " ");
+        if (n == len && memcmp(at, word, len) == 0)
+            return true;
+        at += n;
+    }
+    return false;
+}
+
+bool dante_lists(const struct dante_item *block, enum key key, const char *word)
+{
+    for (const struct dante_item *i = block->child; i; i = i->next)
+        if (i->kind == DANTE_SETTING && i->key == key && dante_has(i, word))
+            return true;
+    return false;
+}
