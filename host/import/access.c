@@ -12,6 +12,9 @@
 /* What a rule is about, of all that its clients can ask of dispatch-host. */
 enum reach { REACH_NOTHING, REACH_PART, REACH_ALL };
 
+/* Of a listener: far more than anybody writes down. */
+#define NETS_MAX 1024
+
 static const char no_rules[] = "there are no rules by destination here";
 
 static const char *join(const struct access *access, const char *why, const char *so)
@@ -33,28 +36,27 @@ static const char *rule_condition(const struct dante_item *rule)
     return ports_all(&from->ports) ? NULL : "clients are not told apart by port here";
 }
 
-/* Methods of a rule, or else those of the whole file. */
-static bool goes_without_login(const struct access *access, const struct dante_item *rule,
-                               enum key key, bool unless_given)
+/* Methods of a rule, or else those of the whole file; without either, what Dante takes it for. */
+static bool needs_login(const struct dante_item *rule, enum key key,
+                        const struct dante_item *otherwise, bool without)
 {
     if (dante_child(rule, key))
-        return dante_lists(rule, key, "none");
-    const struct dante_item *all = dante_child(access->file, key);
-    return all ? dante_has(all, "none") : unless_given;
+        return !dante_lists(rule, key, "none");
+    return otherwise ? !dante_has(otherwise, "none") : without;
 }
 
+/* NULL, or why its clients cannot be served as they come. */
 static const char *rule_login(const struct access *access, const struct dante_item *rule)
 {
     static const char no_login[] = "clients cannot log in here";
-    if (!goes_without_login(access, rule, KEY_CLIENTMETHOD, true))
+    const struct dante_item *methods = access->socks_methods;
+    if (needs_login(rule, KEY_CLIENTMETHOD, access->client_methods, false))
         return no_login;
     if (rule->kind == DANTE_CLIENT)
-        return dante_child(rule, KEY_SOCKSMETHOD) && !dante_lists(rule, KEY_SOCKSMETHOD, "none")
-                   ? no_login
-                   : NULL;
-    if (goes_without_login(access, rule, KEY_SOCKSMETHOD, false))
+        return needs_login(rule, KEY_SOCKSMETHOD, NULL, false) ? no_login : NULL;
+    if (!needs_login(rule, KEY_SOCKSMETHOD, methods, true))
         return NULL;
-    return dante_child(rule, KEY_SOCKSMETHOD) || dante_child(access->file, KEY_SOCKSMETHOD)
+    return methods || dante_child(rule, KEY_SOCKSMETHOD)
                ? no_login
                : "without `socksmethod:` Dante serves nobody";
 }
@@ -95,14 +97,14 @@ static enum reach socks_reach(const struct access *access, const struct dante_it
     const struct addr_net ipv4 = net_all(AF_INET);
     if (!is_about_connect(rule) || holds_anyway(access, rule))
         return REACH_NOTHING;
-    if (!ports_all(&to->ports) || !nets_cover(access->memory, &to->nets, &ipv4))
+    if (!ports_all(&to->ports) || !nets_cover(&to->nets, &ipv4))
         *why = no_rules;
     return *why ? REACH_PART : REACH_ALL;
 }
 
 /* Client rules name the listener by `to`. */
-static enum reach client_reach(const struct access *access, const struct dante_item *rule,
-                               const struct dp_addr *listen, const char **why)
+static enum reach client_reach(const struct dante_item *rule, const struct dp_addr *listen,
+                               const char **why)
 {
     const struct place *to = dante_child(rule, KEY_TO)->place;
     struct addr_net net = net_of(listen, addr_family(listen) == AF_INET ? 32 : 128);
@@ -112,7 +114,7 @@ static enum reach client_reach(const struct access *access, const struct dante_i
         *why = "listeners are not told apart by name here";
     else if (!nets_touch(&to->nets, &net) || !ports_have(&to->ports, listen->port))
         return REACH_NOTHING;
-    else if (!nets_cover(access->memory, &to->nets, &net))
+    else if (!nets_cover(&to->nets, &net))
         *why = "it is about some addresses of a listener";
     return *why ? REACH_PART : REACH_ALL;
 }
@@ -123,7 +125,7 @@ static enum reach rule_reach(const struct access *access, const struct dante_ite
     *why = rule_condition(rule);
     if (!*why)
         *why = rule_login(access, rule);
-    return rule->kind == DANTE_CLIENT ? client_reach(access, rule, listen, why)
+    return rule->kind == DANTE_CLIENT ? client_reach(rule, listen, why)
                                       : socks_reach(access, rule, why);
 }
 
@@ -138,7 +140,7 @@ static bool is_narrower(const struct access *access, const struct dante_item *ru
 {
     const struct addr_net ipv6 = net_all(AF_INET6);
     return rule->kind == DANTE_SOCKS && rule->pass && access->ipv6 &&
-           !nets_cover(access->memory, &dante_child(rule, KEY_TO)->place->nets, &ipv6);
+           !nets_cover(&dante_child(rule, KEY_TO)->place->nets, &ipv6);
 }
 
 static void rule_taken(const struct access *access, struct dante_item *rule)
@@ -157,11 +159,39 @@ static const struct nets *rule_clients(const struct dante_item *rule, const stru
     return from->named ? everybody : &from->nets;
 }
 
-static struct nets passed(struct access *access, enum dante_kind kind, const struct dp_addr *listen)
+/* Those whom no rule so far has decided on, and those let in. */
+struct verdict {
+    struct nets everybody, left, in;
+};
+
+static void verdict_start(const struct access *access, const struct dp_addr *listen,
+                          struct verdict *v)
 {
     struct addr_net family = net_all(addr_family(listen));
-    const struct nets everybody = {&family, 1, 1};
-    struct nets left = everybody, in = {0};
+    *v = (struct verdict){0};
+    nets_add(access->memory, &v->everybody, &family);
+    nets_add(access->memory, &v->left, &family);
+}
+
+static void rule_apply(const struct access *access, struct dante_item *rule, struct verdict *v)
+{
+    const struct nets *clients = rule_clients(rule, &v->everybody);
+    if (rule->pass)
+        nets_add_common(access->memory, &v->in, &v->left, clients);
+    for (size_t i = 0; i < clients->n; i++)
+        nets_subtract(access->memory, &v->left, &clients->net[i]);
+    if (v->left.n <= NETS_MAX && v->in.n <= NETS_MAX)
+        return;
+    rule->why = "too many networks come of it; so nobody after it is let in";
+    rule->taken = false;
+    v->left.n = 0;
+    v->in.n = v->in.n < NETS_MAX ? v->in.n : NETS_MAX;
+}
+
+static struct nets passed(struct access *access, enum dante_kind kind, const struct dp_addr *listen)
+{
+    struct verdict v;
+    verdict_start(access, listen, &v);
     for (struct dante_item *rule = access->file->child; rule; rule = rule->next) {
         const char *why;
         if (rule->kind != kind)
@@ -171,29 +201,30 @@ static struct nets passed(struct access *access, enum dante_kind kind, const str
             rule->why =
                 join(access, why,
                      rule->pass ? "it lets nobody in here" : "its clients are not served at all");
-        if (reach == REACH_NOTHING || (reach == REACH_PART && rule->pass))
-            continue;
-        const struct nets *clients = rule_clients(rule, &everybody);
-        const struct nets now = nets_common(access->memory, &left, clients);
-        for (size_t i = 0; rule->pass && i < now.n; i++)
-            nets_add(access->memory, &in, &now.net[i]);
-        left = nets_without(access->memory, &left, clients);
         if (reach == REACH_ALL)
             rule_taken(access, rule);
+        if (reach == REACH_ALL || (reach == REACH_PART && !rule->pass))
+            rule_apply(access, rule, &v);
     }
-    return in;
+    return v.in;
 }
 
 struct nets access_clients(struct access *access, const struct dp_addr *listen)
 {
-    return passed(access, DANTE_CLIENT, listen);
+    struct nets clients = passed(access, DANTE_CLIENT, listen);
+    nets_sort(&clients);
+    return clients;
 }
 
 struct nets access_allow(struct access *access, const struct dp_addr *listen)
 {
-    const struct nets clients = access_clients(access, listen);
+    const struct nets clients = passed(access, DANTE_CLIENT, listen);
     const struct nets socks = passed(access, DANTE_SOCKS, listen);
-    return access->closed ? (struct nets){0} : nets_common(access->memory, &clients, &socks);
+    struct nets both = {0};
+    if (!access->closed)
+        nets_add_common(access->memory, &both, &clients, &socks);
+    nets_sort(&both);
+    return both;
 }
 
 /* ---- the file ---- */
@@ -204,8 +235,14 @@ static void close_for(struct access *access, struct dante_item *item, const char
     item->why = join(access, why, "nobody is served");
 }
 
-static void methods_judge(struct dante_item *item)
+static void methods_judge(const struct access *access, struct dante_item *item)
 {
+    const struct dante_item *last =
+        item->key == KEY_CLIENTMETHOD ? access->client_methods : access->socks_methods;
+    if (item != last) {
+        item->why = memory_printf(access->memory, "line %u overrules it", last->line);
+        return;
+    }
     item->taken = dante_has(item, "none");
     if (!item->taken)
         item->why = "clients cannot log in here; so rules that leave it at this let nobody in";
@@ -218,7 +255,7 @@ static void setting_judge(struct access *access, struct dante_item *item)
     switch (item->key) {
     case KEY_CLIENTMETHOD:
     case KEY_SOCKSMETHOD:
-        methods_judge(item);
+        methods_judge(access, item);
         break;
     case KEY_HOSTS_ACCESS:
         item->taken = dante_has(item, "no");
@@ -263,6 +300,8 @@ static void rule_judge(struct access *access, struct dante_item *rule)
 
 void access_judge(struct access *access)
 {
+    access->client_methods = dante_child(access->file, KEY_CLIENTMETHOD);
+    access->socks_methods = dante_child(access->file, KEY_SOCKSMETHOD);
     for (struct dante_item *i = access->file->child; i; i = i->next) {
         if (i->kind == DANTE_SETTING)
             setting_judge(access, i);

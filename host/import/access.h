@@ -10,10 +10,11 @@
 
 struct access {
     struct conf_memory *memory;
-    struct dante_item *file;            /* a block of all items */
-    bool loopback;                      /* some link leads to this machine's loopback */
-    bool ipv6;                          /* some link may lead to IPv6 destinations */
-    bool closed;                        /* nobody may come in, whatever the rules say */
+    struct dante_item *file; /* a block of all items */
+    bool loopback;           /* some link leads to this machine's loopback */
+    bool ipv6;               /* some link may lead to IPv6 destinations */
+    bool closed;             /* nobody may come in, whatever the rules say */
+    const struct dante_item *client_methods, *socks_methods; /* of the whole file; NULL: none */
     const struct dante_item *keeps_out; /* a rule that holds where names are looked up here */
 };
 

@@ -210,6 +210,32 @@ static int place_take(struct parser *p, struct dante_item *item)
                                                                       : 0;
 }
 
+static bool is_listed(const char *words, const char *word, size_t len)
+{
+    for (; *words; words += strspn(words, " ")) {
+        size_t n = strcspn(words, " ");
+        if (n == len && memcmp(words, word, len) == 0)
+            return true;
+        words += n;
+    }
+    return false;
+}
+
+/* A word that is misspelt must not become a rule about something else. */
+static int words_check(struct parser *p, const struct keyword *keyword,
+                       const struct dante_item *item)
+{
+    for (const char *at = item->value; keyword->words && *at; at += strspn(at, " ")) {
+        size_t len = strcspn(at, " ");
+        if (!is_listed(keyword->words, at, len))
+            return fail(p, item->line,
+                        memory_printf(p->memory, "%s: \"%.*s\" is none of %s", keyword->name,
+                                      (int)len, at, keyword->words));
+        at += len;
+    }
+    return 0;
+}
+
 static int setting_take(struct parser *p, const struct dante_item *block, size_t len, size_t behind,
                         struct dante_item *item)
 {
@@ -224,13 +250,15 @@ static int setting_take(struct parser *p, const struct dante_item *block, size_t
     item->why = keyword->why;
     p->at += behind;
     item->value = strcmp(keyword->name, "libwrap") == 0 ? line_take(p) : words_take(p);
+    if (!item->value)
+        return fail(p, 0, NULL);
     if (behind == len)
         item->text = name;
-    else if (!item->value || !*item->value)
+    else if (!*item->value)
         return fail(p, item->line, memory_printf(p->memory, "%s has no value", name));
     else
         item->text = memory_printf(p->memory, "%s: %s", name, item->value);
-    return is_place(item->key) ? place_take(p, item) : 0;
+    return is_place(item->key) ? place_take(p, item) : words_check(p, keyword, item);
 }
 
 /* ---- blocks ---- */
@@ -381,14 +409,7 @@ struct dante_item *dante_child(const struct dante_item *block, enum key key)
 
 bool dante_has(const struct dante_item *setting, const char *word)
 {
-    size_t len = strlen(word);
-    for (const char *at = setting->value; *at; at += strspn(at, " ")) {
-        size_t n = strcspn(at, " ");
-        if (n == len && memcmp(at, word, len) == 0)
-            return true;
-        at += n;
-    }
-    return false;
+    return is_listed(setting->value, word, strlen(word));
 }
 
 bool dante_lists(const struct dante_item *block, enum key key, const char *word)

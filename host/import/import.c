@@ -2,40 +2,15 @@
  * import.c: what a configuration of Dante is as dispatch.yaml.
  */
 #include "import.h"
-#include "access.h"
 #include "config/file.h"
 #include "config/tree.h"
-#include "ways.h"
+#include "print.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define DEFAULT_PORT 1080
-
-struct listener {
-    struct dp_addr listen;
-    const struct dante_item *item; /* NULL: there was none */
-    struct nets allow, clients;    /* clients: by the client rules alone */
-};
-
-struct time_limit {
-    enum key key;
-    const char *name;
-    unsigned long least, most; /* seconds that are possible here */
-    struct dante_item *item;   /* NULL: not given */
-};
-
-struct import {
-    struct conf_memory *memory;
-    const char *name; /* of the file */
-    struct dante_item file;
-    struct access access;
-    struct ways ways;
-    struct listener *listener;
-    size_t n_listeners, room;
-    struct time_limit limit[3];
-};
+#define LISTENERS_MAX 64 /* far more than anybody has */
 
 /* ---- listeners ---- */
 
@@ -51,19 +26,6 @@ static bool is_link_local(const struct dp_addr *addr)
            IN6_IS_ADDR_LINKLOCAL(&((const struct sockaddr_in6 *)&addr->sa)->sin6_addr);
 }
 
-static bool listeners_grow(struct import *im)
-{
-    size_t room = im->room ? im->room * 2 : 4;
-    struct listener *more = memory_alloc(im->memory, room * sizeof *more);
-    if (!more)
-        return false;
-    if (im->n_listeners)
-        memcpy(more, im->listener, im->n_listeners * sizeof *more);
-    im->listener = more;
-    im->room = room;
-    return true;
-}
-
 /* An address that is taken already is left out: Dante does the same. */
 static void listener_add(struct import *im, struct dante_item *item, const struct dp_addr *addr,
                          uint16_t port)
@@ -76,8 +38,10 @@ static void listener_add(struct import *im, struct dante_item *item, const struc
                 memory_printf(im->memory, "line %u listens there", im->listener[i].item->line);
             return;
         }
-    if (im->n_listeners == im->room && !listeners_grow(im))
+    if (im->n_listeners == LISTENERS_MAX) {
+        item->why = "there are too many listeners already";
         return;
+    }
     new.clients = access_clients(&im->access, &new.listen);
     new.allow = access_allow(&im->access, &new.listen);
     im->listener[im->n_listeners++] = new;
@@ -117,8 +81,10 @@ static void internal_take(struct import *im, struct dante_item *item)
         item->why = "this machine has no such interface: name the address";
     else if (place->interface)
         internal_interface(im, item, port, false);
+    else if (place_address(place))
+        listener_add(im, item, place_address(place), port);
     else
-        listener_add(im, item, &place->nets.net[0].addr, port);
+        item->why = "an address is needed here, not a network";
 }
 
 /* Without any, one for this machine alone, for which the rules hold too. */
@@ -127,6 +93,9 @@ static void listeners_make(struct import *im)
     static const unsigned char loopback[] = {127, 0, 0, 1};
     struct dante_item nothing = {.line = 0};
     struct dp_addr addr;
+    im->listener = memory_alloc(im->memory, LISTENERS_MAX * sizeof *im->listener);
+    if (!im->listener)
+        return;
     for (struct dante_item *i = im->file.child; i; i = i->next)
         if (i->kind == DANTE_SETTING && i->key == KEY_INTERNAL)
             internal_take(im, i);
@@ -136,8 +105,7 @@ static void listeners_make(struct import *im)
         return;
     addr_from_ip(&addr, AF_INET, loopback, 0);
     listener_add(im, &nothing, &addr, DEFAULT_PORT);
-    if (im->n_listeners)
-        im->listener[0].item = NULL;
+    im->listener[0].item = NULL;
 }
 
 /* ---- time limits ---- */
@@ -182,196 +150,6 @@ static void limits_make(struct import *im)
     }
 }
 
-/* ---- what is printed ---- */
-
-/* Text from the file, in a comment: nothing in it may end that. */
-static void print_text(FILE *out, const char *text)
-{
-    for (; text && *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c < ' ' || c > '~')
-            fprintf(out, "\\x%02X", c);
-        else
-            fputc(c, out);
-    }
-}
-
-static void print_value(FILE *out, const char *text)
-{
-    tree_print(out, text, strlen(text));
-}
-
-static void print_item(FILE *out, const struct dante_item *item)
-{
-    if (item->taken && !item->why)
-        return;
-    fprintf(out, "# line %u: %s", item->line, item->taken ? "" : "not translated: ");
-    print_text(out, item->text);
-    if (item->why)
-        fprintf(out, "\n#     %s", item->why);
-    fputc('\n', out);
-}
-
-/* Of a block that was taken the settings that were not. */
-static void print_items(FILE *out, const struct dante_item *first)
-{
-    for (const struct dante_item *i = first; i; i = i->next) {
-        print_item(out, i);
-        if (i->taken && !i->why)
-            print_items(out, i->child);
-    }
-}
-
-static void print_nets(FILE *out, const struct nets *nets)
-{
-    char text[ADDR_TEXT + 8];
-    for (size_t i = 0; i < nets->n; i++) {
-        struct addr_net net = net_of(&nets->net[i].addr, nets->net[i].bits);
-        addr_ip_text(&net.addr, text);
-        snprintf(text + strlen(text), 8, "/%u", net.bits);
-        fputs(i ? ", " : "[", out);
-        print_value(out, text);
-    }
-    fputs("]", out);
-}
-
-static void print_closed(FILE *out, const struct listener *listener)
-{
-    if (!listener->clients.n) {
-        fputs("  # Nobody is served: no client rule that can be kept here lets anybody in.\n", out);
-        return;
-    }
-    fputs("  # Nobody is served: what is listed above takes clients' rights away, and cannot be\n"
-          "  # kept here. If it need not be, this is what the client rules are:\n"
-          "  #   allow: ",
-          out);
-    print_nets(out, &listener->clients);
-    fputc('\n', out);
-}
-
-static void print_line(FILE *out, const struct dante_item *item)
-{
-    if (item)
-        fprintf(out, "  # line %u", item->line);
-    fputc('\n', out);
-}
-
-static void print_listeners(const struct import *im, FILE *out)
-{
-    char text[ADDR_TEXT];
-    fputs("listeners:\n", out);
-    if (!im->listener[0].item)
-        fputs("  # Dante would listen nowhere: this is for programs of this machine.\n", out);
-    for (size_t i = 0; i < im->n_listeners; i++) {
-        const struct listener *listener = &im->listener[i];
-        if (!listener->allow.n)
-            print_closed(out, listener);
-        fputs("  main", out);
-        if (i)
-            fprintf(out, "-%zu", i + 1);
-        fputs(": {listen: ", out);
-        print_value(out, addr_text(&listener->listen, text));
-        fputs(", pool: all, allow: ", out);
-        if (listener->allow.n)
-            print_nets(out, &listener->allow);
-        else
-            fputs("[0.0.0.0/32]", out); /* no client has this address */
-        fputc('}', out);
-        print_line(out, listener->item);
-    }
-}
-
-static void print_server(const struct import *im, FILE *out, const struct way *way)
-{
-    char text[ADDR_TEXT];
-    struct dp_addr addr;
-    if (addr_parse_ip(&addr, way->host, strlen(way->host)) < 0)
-        addr_from_name(&addr, way->host, strlen(way->host), 0);
-    addr_set_port(&addr, way->port);
-    fputs("dialer: socks, server: ", out);
-    print_value(out, addr_text(&addr, text));
-    if (way->via) {
-        fputs(", via: ", out);
-        print_value(out, way->via->name);
-    }
-    if (im->access.keeps_out)
-        fputs(", resolve: local", out); /* where addresses can be looked at */
-}
-
-static void print_links(const struct import *im, FILE *out)
-{
-    fputs("links:\n", out);
-    for (size_t i = 0; i < im->ways.n; i++) {
-        const struct way *way = &im->ways.way[i];
-        fputs("  ", out);
-        print_value(out, way->name);
-        fputs(": {", out);
-        if (way->kind == WAY_SERVER) {
-            print_server(im, out, way);
-        } else {
-            fputs(way->kind == WAY_INTERFACE ? "interface: " : "address: ", out);
-            print_value(out, way->host);
-        }
-        fprintf(out, "}  # line %u\n", way->line);
-    }
-}
-
-static const char *rotation_text(const struct import *im)
-{
-    const struct dante_item *rotation = dante_child(&im->file, KEY_ROTATION);
-    if (rotation && dante_has(rotation, "route"))
-        return "Dante leaves it to the routing table which of them is used";
-    if (rotation && dante_has(rotation, "same-same"))
-        return "Dante leaves from the address that the client came to";
-    return "Dante uses the first of them that it can";
-}
-
-static void print_pool(const struct import *im, FILE *out)
-{
-    const char *comma = "";
-    fputs("pools:\n", out);
-    if (ways_pooled(&im->ways) > 1)
-        fprintf(out, "  # %s; here they take turns.\n", rotation_text(im));
-    fputs("  all: {balancer: rr, links: [", out);
-    for (size_t i = 0; i < im->ways.n; i++) {
-        if (!im->ways.way[i].pooled)
-            continue;
-        fputs(comma, out);
-        print_value(out, im->ways.way[i].name);
-        comma = ", ";
-    }
-    fputs("]}\n", out);
-}
-
-/* The only link may take all the time there is to connect. */
-static void print_limits(const struct import *im, FILE *out)
-{
-    const char *title = "timeouts:\n";
-    for (size_t i = 0; i < sizeof im->limit / sizeof *im->limit; i++) {
-        const struct time_limit *limit = &im->limit[i];
-        if (!limit->item)
-            continue;
-        unsigned long seconds = strtoul(limit->item->value, NULL, 10);
-        fprintf(out, "%s  %s: %lus", title, limit->name, seconds);
-        print_line(out, limit->item);
-        if (limit->key == KEY_TIMEOUT_CONNECT && ways_pooled(&im->ways) == 1)
-            fprintf(out, "  attempt: %lus\n", seconds);
-        title = "";
-    }
-}
-
-static void print_all(const struct import *im, FILE *out)
-{
-    fputs("# What `dispatch-host --import-dante` has made of ", out);
-    print_text(out, im->name);
-    fputs("\n#\n", out);
-    print_items(out, im->file.child);
-    print_listeners(im, out);
-    print_links(im, out);
-    print_pool(im, out);
-    print_limits(im, out);
-}
-
 /* ---- the whole ---- */
 
 static void rotation_take(struct import *im)
@@ -403,10 +181,10 @@ static int translate(struct import *im, FILE *out)
     if (memory_failed(im->memory))
         return complain(im, "out of memory");
     if (any) {
-        print_all(im, out);
+        print_import(im, out);
         return 0;
     }
-    print_items(stderr, im->file.child);
+    print_notes(im, stderr);
     return complain(im, "no external address and no route that could be a link");
 }
 

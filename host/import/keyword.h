@@ -37,7 +37,8 @@ struct keyword {
     const char *name; /* one that ends with a dot stands for all that begin with it */
     enum key key;
     unsigned where;
-    const char *why; /* it cannot be translated, where that is known at once */
+    const char *why;   /* it cannot be translated, where that is known at once */
+    const char *words; /* all that it may have, parted by blanks; NULL: anything */
 };
 
 /* NULL: Dante knows no such keyword. */

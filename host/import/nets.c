@@ -3,6 +3,7 @@
  */
 #include "nets.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static unsigned bits_max(int family)
@@ -64,60 +65,75 @@ static bool net_touch(const struct addr_net *a, const struct addr_net *b)
     return net_within(a, b) || net_within(b, a);
 }
 
-struct nets nets_common(struct conf_memory *memory, const struct nets *a, const struct nets *b)
+void nets_add_common(struct conf_memory *memory, struct nets *nets, const struct nets *a,
+                     const struct nets *b)
 {
-    struct nets common = {0};
     for (size_t i = 0; i < a->n; i++)
         for (size_t j = 0; j < b->n; j++) {
             if (net_within(&a->net[i], &b->net[j]))
-                nets_add(memory, &common, &a->net[i]);
+                nets_add(memory, nets, &a->net[i]);
             else if (net_within(&b->net[j], &a->net[i]))
-                nets_add(memory, &common, &b->net[j]);
+                nets_add(memory, nets, &b->net[j]);
         }
-    return common;
 }
 
-/* What is left of `net` are the other halves, at each bit on the way down to `hole`. */
-static void net_without(struct conf_memory *memory, struct nets *left, const struct addr_net *net,
-                        const struct addr_net *hole)
+/* Adds what of a network of so many bits is outside the hole in it: the other half, at each bit on
+ * the way down. */
+static void add_halves(struct conf_memory *memory, struct nets *nets, unsigned bits,
+                       const struct addr_net *hole)
 {
-    if (!net_touch(net, hole)) {
-        nets_add(memory, left, net);
-        return;
-    }
-    for (unsigned bits = net->bits; bits < hole->bits; bits++) {
+    for (; bits < hole->bits; bits++) {
         struct addr_net half = net_of(&hole->addr, bits + 1);
         bit_flip(&half, bits);
-        nets_add(memory, left, &half);
+        nets_add(memory, nets, &half);
     }
 }
 
-struct nets nets_without(struct conf_memory *memory, const struct nets *a, const struct nets *b)
+/* From the last to the first: what takes the place of one that goes has been looked at. */
+void nets_subtract(struct conf_memory *memory, struct nets *nets, const struct addr_net *hole)
 {
-    struct nets left = *a;
-    for (size_t j = 0; j < b->n; j++) {
-        struct nets less = {0};
-        for (size_t i = 0; i < left.n; i++)
-            net_without(memory, &less, &left.net[i], &b->net[j]);
-        left = less;
+    for (size_t i = nets->n; i-- > 0;) {
+        unsigned bits = nets->net[i].bits;
+        if (!net_touch(&nets->net[i], hole))
+            continue;
+        nets->net[i] = nets->net[--nets->n];
+        add_halves(memory, nets, bits, hole);
     }
-    return left;
 }
 
 void nets_join(struct conf_memory *memory, struct nets *nets, const struct addr_net *net)
 {
     struct addr_net whole = net_of(&net->addr, net->bits);
-    const struct nets one = {&whole, 1, 1};
-    const struct nets more = nets_without(memory, &one, nets);
-    for (size_t i = 0; i < more.n; i++)
-        nets_add(memory, nets, &more.net[i]);
+    struct nets rest = {0};
+    nets_add(memory, &rest, &whole);
+    for (size_t i = 0; i < nets->n; i++)
+        nets_subtract(memory, &rest, &nets->net[i]);
+    for (size_t i = 0; i < rest.n; i++)
+        nets_add(memory, nets, &rest.net[i]);
 }
 
-bool nets_cover(struct conf_memory *memory, const struct nets *nets, const struct addr_net *net)
+/* IPv4 first, then by address. */
+static int net_order(const void *a, const void *b)
 {
-    struct addr_net whole = *net;
-    const struct nets one = {&whole, 1, 1};
-    return nets_without(memory, &one, nets).n == 0;
+    struct addr_net x = *(const struct addr_net *)a, y = *(const struct addr_net *)b;
+    int family = addr_family(&x.addr);
+    if (family != addr_family(&y.addr))
+        return family == AF_INET ? -1 : 1;
+    return memcmp(ip_bytes(&x.addr), ip_bytes(&y.addr), family == AF_INET ? 4 : 16);
+}
+
+void nets_sort(struct nets *nets)
+{
+    if (nets->n > 1)
+        qsort(nets->net, nets->n, sizeof *nets->net, net_order);
+}
+
+bool nets_cover(const struct nets *nets, const struct addr_net *net)
+{
+    for (size_t i = 0; i < nets->n; i++)
+        if (net_within(net, &nets->net[i]))
+            return true;
+    return false;
 }
 
 bool nets_touch(const struct nets *nets, const struct addr_net *net)

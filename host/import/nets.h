@@ -21,11 +21,16 @@ struct addr_net net_of(const struct dp_addr *addr, unsigned bits);
 struct addr_net net_all(int family);
 
 void nets_add(struct conf_memory *memory, struct nets *nets, const struct addr_net *net);
+/* Adds what the set does not have yet. */
 void nets_join(struct conf_memory *memory, struct nets *nets, const struct addr_net *net);
-struct nets nets_common(struct conf_memory *memory, const struct nets *a, const struct nets *b);
-struct nets nets_without(struct conf_memory *memory, const struct nets *a, const struct nets *b);
-/* Is the whole network in the set? Is some of it? */
-bool nets_cover(struct conf_memory *memory, const struct nets *nets, const struct addr_net *net);
+/* Adds what is in both a and b. */
+void nets_add_common(struct conf_memory *memory, struct nets *nets, const struct nets *a,
+                     const struct nets *b);
+void nets_subtract(struct conf_memory *memory, struct nets *nets, const struct addr_net *hole);
+void nets_sort(struct nets *nets);
+
+/* Does one of the set contain the whole network? Is some of it in the set? */
+bool nets_cover(const struct nets *nets, const struct addr_net *net);
 bool nets_touch(const struct nets *nets, const struct addr_net *net);
 
 #endif

@@ -247,3 +247,11 @@ int place_parse(struct conf_memory *memory, const char *text, struct place *plac
     *why = "a port is expected, as `port = 1080`, `port 1-1023` or `port gt 1023`";
     return port ? ports_parse(port, &place->ports) : 0;
 }
+
+const struct dp_addr *place_address(const struct place *place)
+{
+    if (place->named || place->interface || place->nets.n != 1)
+        return NULL;
+    const struct addr_net *net = &place->nets.net[0];
+    return net->bits == (addr_family(&net->addr) == AF_INET ? 32 : 128) ? &net->addr : NULL;
+}

@@ -25,6 +25,9 @@ struct place {
 int place_parse(struct conf_memory *memory, const char *text, struct place *place,
                 const char **why);
 
+/* The address, where it is one and no network; NULL: it is not. */
+const struct dp_addr *place_address(const struct place *place);
+
 bool ports_all(const struct ports *ports);
 bool ports_have(const struct ports *ports, unsigned port);
 /* The one port that is meant, or 0. */

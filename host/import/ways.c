@@ -10,6 +10,9 @@
 #include <strings.h>
 
 #define NAME_LEN_MAX 64 /* of a link */
+#define WAYS_MAX 256    /* far more than anybody has */
+
+static const char too_many[] = "there are too many links already";
 
 struct making {
     struct conf_memory *memory;
@@ -59,14 +62,14 @@ static struct way *way_find(const struct ways *ways, enum way_kind kind, const c
     return NULL;
 }
 
-/* The link, new or there already. */
+/* The link, new or there already; NULL: there are too many. */
 static struct way *way_add(struct making *m, enum way_kind kind, const struct dante_item *item,
                            const char *host, uint16_t port)
 {
     struct way *way = way_find(m->ways, kind, host, port);
     if (way)
         return way;
-    const char *name = name_unused(m, host);
+    const char *name = m->ways->n < WAYS_MAX ? name_unused(m, host) : NULL;
     if (!name)
         return NULL;
     way = &m->ways->way[m->ways->n++];
@@ -77,10 +80,10 @@ static struct way *way_add(struct making *m, enum way_kind kind, const struct da
 static const char *text_of(const struct making *m, const struct place *place)
 {
     char text[ADDR_TEXT];
-    struct dp_addr addr;
-    if (addr_parse_ip(&addr, place->host, strlen(place->host)) < 0)
+    const struct dp_addr *addr = place_address(place);
+    if (!addr)
         return place->host;
-    addr_ip_text(&addr, text);
+    addr_ip_text(addr, text);
     return memory_text(m->memory, text, strlen(text));
 }
 
@@ -88,10 +91,8 @@ static const char *text_of(const struct making *m, const struct place *place)
 
 static bool is_single(const struct place *place)
 {
-    if (place->named || place->interface || place->nets.n != 1)
-        return false;
-    const struct addr_net *net = &place->nets.net[0];
-    return net->bits == (addr_family(&net->addr) == AF_INET ? 32 : 128) && !addr_is_any(&net->addr);
+    const struct dp_addr *addr = place_address(place);
+    return addr && !addr_is_any(addr);
 }
 
 static bool is_device_name(const char *name)
@@ -107,8 +108,11 @@ static void external_take(struct making *m, struct dante_item *item)
         item->why = "the address or the interface is needed here";
         return;
     }
-    item->taken = way_add(m, device ? WAY_INTERFACE : WAY_ADDRESS, item, text_of(m, place), 0);
-    if (place->named)
+    enum way_kind kind = device ? WAY_INTERFACE : WAY_ADDRESS;
+    item->taken = way_add(m, kind, item, text_of(m, place), 0) != NULL;
+    if (!item->taken)
+        item->why = too_many;
+    else if (place->named)
         item->why = "this machine has no such interface just now";
 }
 
@@ -121,17 +125,16 @@ static bool has_or_lacks(const struct dante_item *route, enum key key, const cha
     return !dante_child(route, key) || dante_lists(route, key, word);
 }
 
-static bool is_everything(const struct making *m, const struct place *place)
+static bool is_everything(const struct place *place)
 {
     const struct addr_net ipv4 = net_all(AF_INET);
-    return ports_all(&place->ports) && nets_cover(m->memory, &place->nets, &ipv4);
+    return ports_all(&place->ports) && nets_cover(&place->nets, &ipv4);
 }
 
-static bool takes_everything(const struct making *m, const struct dante_item *route)
+static bool takes_everything(const struct dante_item *route)
 {
-    return is_everything(m, dante_child(route, KEY_FROM)->place) &&
-           is_everything(m, dante_child(route, KEY_TO)->place) &&
-           !dante_child(route, KEY_CONDITION);
+    return is_everything(dante_child(route, KEY_FROM)->place) &&
+           is_everything(dante_child(route, KEY_TO)->place) && !dante_child(route, KEY_CONDITION);
 }
 
 static bool is_direct(const struct dante_item *route)
@@ -178,8 +181,7 @@ static const char *server_objection(const struct dante_item *route)
 /* A device leads to no address of this machine itself. */
 static bool is_here(const struct place *via)
 {
-    return via->named ? strcasecmp(via->host, "localhost") == 0
-                      : machine_has(&via->nets.net[0].addr);
+    return via->named ? strcasecmp(via->host, "localhost") == 0 : machine_has(place_address(via));
 }
 
 /* The first external address, unless the routing table is to choose. */
@@ -203,10 +205,12 @@ static void server_take(struct making *m, struct dante_item *route)
         return;
     }
     struct way *way = way_add(m, WAY_SERVER, route, text_of(m, via), ports_one(&via->ports));
-    if (!way)
+    if (!way) {
+        route_lost(m, route, too_many);
         return;
+    }
     way->via = underneath(m, via);
-    way->pooled |= takes_everything(m, route);
+    way->pooled |= takes_everything(route);
     route_taken(route);
     if (!way->pooled)
         route_lost(m, route, not_by_destination);
@@ -214,12 +218,12 @@ static void server_take(struct making *m, struct dante_item *route)
 
 static void direct_take(struct making *m, struct dante_item *route)
 {
-    if (!takes_everything(m, route) && ways_pooled(m->ways)) {
+    if (!takes_everything(route) && ways_pooled(m->ways)) {
         route_lost(m, route, not_by_destination);
         return;
     }
     route_taken(route);
-    if (takes_everything(m, route))
+    if (takes_everything(route))
         m->direct = route;
     else
         route->why = "everything leaves directly";
@@ -243,8 +247,7 @@ static void route_take(struct making *m, struct dante_item *route)
 static void routes_take(struct making *m, bool everything, bool direct)
 {
     for (struct dante_item *i = m->file->child; i; i = i->next)
-        if (i->kind == DANTE_ROUTE && is_direct(i) == direct &&
-            takes_everything(m, i) == everything)
+        if (i->kind == DANTE_ROUTE && is_direct(i) == direct && takes_everything(i) == everything)
             route_take(m, i);
 }
 
@@ -300,10 +303,7 @@ static void pool_fill(struct ways *ways)
 bool ways_make(struct conf_memory *memory, struct dante_item *file, struct ways *ways)
 {
     struct making m = {.memory = memory, .file = file, .ways = ways};
-    size_t most = 0;
-    for (const struct dante_item *i = file->child; i; i = i->next)
-        most += i->kind == DANTE_ROUTE || i->key == KEY_EXTERNAL;
-    ways->way = memory_alloc(memory, most * sizeof *ways->way);
+    ways->way = memory_alloc(memory, WAYS_MAX * sizeof *ways->way);
     if (!ways->way)
         return false;
     for (struct dante_item *i = file->child; i; i = i->next)
