@@ -21,7 +21,7 @@
 #define EXIT_CONFIG 78
 #define PROGRAM "dispatch-dante"
 #define SWEEP_NS NS_PER_S         /* between two looks for processes that have died unseen */
-#define ARRIVE_NS (30 * NS_PER_S) /* a socket that is on its way for longer is lost */
+#define ARRIVE_NS (3 * NS_PER_S) /* a socket that is on its way for longer is lost */
 #define ONE_CHECK_NS NS_PER_S     /* danted asks for its external addresses in a row */
 #define CHECKED_MAX 16
 
