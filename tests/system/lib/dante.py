@@ -29,33 +29,25 @@ def users():
     return "user.privileged: root\nuser.unprivileged: nobody\n"
 
 
+def _read(path):
+    try:
+        with open(path, "rb") as f:
+            return f.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def _stat(pid):
     """(state, session) of a process, or None."""
-    try:
-        with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-    except OSError:
-        return None
-    return fields[0], int(fields[3])
+    fields = _read("/proc/%d/stat" % pid).rpartition(")")[2].split()
+    return (fields[0], int(fields[3])) if fields else None
 
 
-def _read(path):
-    if not os.path.exists(path):
-        return ""
-    with open(path, "rb") as f:
-        return f.read().decode(errors="replace")
-
-
-def _role(pid):
-    """What a process of Dante's calls itself: `mother`, `monitor-child`, `negotiate-child`,
-    `request-child`, `io-child`."""
-    try:
-        with open("/proc/%d/cmdline" % pid, "rb") as f:
-            title = f.read().decode(errors="replace")
-    except OSError:
-        return None
-    found = re.match(r"danted: ([\w-]+)", title)
-    return found.group(1) if found else "mother"
+def _title(pid):
+    """What a process of Dante's calls itself: `monitor-child`, `negotiate-child: 0/96`,
+    `request-child: 1/1` (it has a request), `io-child: ...`; those that have no title are mothers."""
+    title = _read("/proc/%d/cmdline" % pid)
+    return title[len("danted: "):] if title.startswith("danted: ") else "mother"
 
 
 class Danted:
@@ -132,12 +124,12 @@ class Danted:
             seen.append(Connect(int(pid), (addr, int(port)), (to, int(to_port))))
         return seen
 
-    def pids(self, role=None):
-        """Its living processes, of one role or all. They are in one session, and nobody else is."""
+    def pids(self, title=""):
+        """Its living processes whose titles begin so. They are in one session, and nobody else is."""
         found = []
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
             stat = _stat(pid)
-            if stat and stat[0] != "Z" and stat[1] == self.pid and role in (None, _role(pid)):
+            if stat and stat[0] != "Z" and stat[1] == self.pid and _title(pid).startswith(title):
                 found.append(pid)
         return sorted(found)
 
