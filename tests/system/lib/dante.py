@@ -95,7 +95,9 @@ class Danted:
             if status is None or not pid:
                 return False
             self.pid = int(pid)
-        return world.accepts(*self.addr)
+        # Before a mother has said so, a SIGHUP would end it.
+        running = re.findall(r"Dante/server\[\d+/(\d+)\] \S+ running", self.log())
+        return running and len(running) == int(running[0]) and world.accepts(*self.addr)
 
     def log(self):
         return _read(self.log_path)
