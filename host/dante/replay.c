@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 struct option {
     int level, name;
@@ -42,30 +43,47 @@ static const struct option ipv6_options[] = {
     {IPPROTO_IPV6, IPV6_V6ONLY, false},
 };
 
-static void replay(int from, int to, const struct option *option)
+#define COUNT(table) (sizeof(table) / sizeof *(table))
+
+union value {
+    int number;
+    struct linger linger;
+    struct timeval time;
+};
+
+/* Values of a fresh socket of one type and family, asked for once in a process: most sockets have
+ * these, and one that differs is seen by a look at that one alone. */
+struct defaults {
+    bool known;
+    union value any[COUNT(any_options)], tcp[COUNT(tcp_options)];
+    union value ipv4[COUNT(ipv4_options)], ipv6[COUNT(ipv6_options)];
+};
+
+static void values_get(int fd, const struct option *option, union value *value, size_t n)
 {
-    union {
-        int number;
-        struct linger linger;
-        struct timeval time;
-    } old, new;
-    memset(&old, 0, sizeof old);
-    memset(&new, 0, sizeof new);
-    socklen_t old_len = sizeof old, new_len = sizeof new;
-    if (getsockopt(from, option->level, option->name, &old, &old_len) < 0 ||
-        getsockopt(to, option->level, option->name, &new, &new_len) < 0 ||
-        memcmp(&old, &new, sizeof old) == 0)
-        return;
-    if (option->doubled)
-        old.number /= 2;
-    int done = setsockopt(to, option->level, option->name, &old, old_len);
-    (void)done;
+    memset(value, 0, n * sizeof *value);
+    for (size_t i = 0; i < n; i++) {
+        socklen_t len = sizeof *value;
+        int done = getsockopt(fd, option[i].level, option[i].name, &value[i], &len);
+        (void)done; /* what cannot be asked for is not replayed */
+    }
 }
 
-static void replay_all(int from, int to, const struct option *option, size_t n)
+static void values_replay(int from, int to, const struct option *option, const union value *fresh,
+                          size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        replay(from, to, &option[i]);
+    for (size_t i = 0; i < n; i++) {
+        union value value;
+        socklen_t len = sizeof value;
+        memset(&value, 0, sizeof value);
+        if (getsockopt(from, option[i].level, option[i].name, &value, &len) < 0 ||
+            memcmp(&value, &fresh[i], sizeof value) == 0)
+            continue;
+        if (option[i].doubled)
+            value.number /= 2;
+        int done = setsockopt(to, option[i].level, option[i].name, &value, len);
+        (void)done;
+    }
 }
 
 static int number(int fd, int name)
@@ -75,18 +93,37 @@ static int number(int fd, int name)
     return getsockopt(fd, SOL_SOCKET, name, &value, &len) < 0 ? 0 : value;
 }
 
-#define COUNT(table) (sizeof(table) / sizeof *(table))
+static void defaults_get(struct defaults *d, int type, int family)
+{
+    int fd = socket(family, type | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    values_get(fd, any_options, d->any, COUNT(any_options));
+    if (type == SOCK_STREAM)
+        values_get(fd, tcp_options, d->tcp, COUNT(tcp_options));
+    if (family == AF_INET6)
+        values_get(fd, ipv6_options, d->ipv6, COUNT(ipv6_options));
+    else
+        values_get(fd, ipv4_options, d->ipv4, COUNT(ipv4_options));
+    close(fd);
+    d->known = true;
+}
 
 void replay_options(int from, int to)
 {
-    replay_all(from, to, any_options, COUNT(any_options));
-    if (number(from, SO_TYPE) == SOCK_STREAM)
-        replay_all(from, to, tcp_options, COUNT(tcp_options));
-    int family = number(from, SO_DOMAIN);
-    if (family != number(to, SO_DOMAIN))
-        return; /* a tunnel's server may be of the other family */
-    if (family == AF_INET6)
-        replay_all(from, to, ipv6_options, COUNT(ipv6_options));
-    else
-        replay_all(from, to, ipv4_options, COUNT(ipv4_options));
+    static struct defaults of[2][2];
+    int type = number(from, SO_TYPE), family = number(from, SO_DOMAIN);
+    bool same_family = family == number(to, SO_DOMAIN); /* a tunnel's server may be of the other */
+    struct defaults *d = &of[type == SOCK_STREAM][family == AF_INET6];
+    if (!d->known)
+        defaults_get(d, type, family);
+    if (!d->known)
+        return;
+    values_replay(from, to, any_options, d->any, COUNT(any_options));
+    if (type == SOCK_STREAM)
+        values_replay(from, to, tcp_options, d->tcp, COUNT(tcp_options));
+    if (same_family && family == AF_INET6)
+        values_replay(from, to, ipv6_options, d->ipv6, COUNT(ipv6_options));
+    else if (same_family)
+        values_replay(from, to, ipv4_options, d->ipv4, COUNT(ipv4_options));
 }
