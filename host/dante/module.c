@@ -20,9 +20,9 @@
 
 #define EXIT_CONFIG 78
 #define PROGRAM "dispatch-dante"
-#define SWEEP_NS NS_PER_S         /* between two looks for processes that have died unseen */
+#define SWEEP_NS NS_PER_S        /* between two looks for processes that have died unseen */
 #define ARRIVE_NS (3 * NS_PER_S) /* a socket that is on its way for longer is lost */
-#define ONE_CHECK_NS NS_PER_S     /* danted asks for its external addresses in a row */
+#define ONE_CHECK_NS NS_PER_S    /* danted asks for its external addresses in a row */
 #define CHECKED_MAX 16
 
 static struct {
@@ -115,6 +115,13 @@ static int config_apply(struct config *config, struct conf_errors *errors)
     return router ? 0 : -1;
 }
 
+static struct config *config_from_text(const char *text, size_t len, struct conf_errors *errors)
+{
+    const char *const *path;
+    size_t n = loader_fallback_path(&path);
+    return config_parse(module.file, text, len, path, n, &loader_source, errors);
+}
+
 static struct config *config_read(struct conf_errors *errors)
 {
     const char *const *path;
@@ -132,8 +139,26 @@ static struct config *config_read(struct conf_errors *errors)
     return config;
 }
 
+static void text_free(char *text, size_t len)
+{
+    if (text)
+        explicit_bzero(text, len);
+    free(text);
+}
+
+/* With all defaults written out a file may be too much for its reader. */
+static bool text_is_read(const char *text, size_t len)
+{
+    struct conf_errors errors = {0};
+    struct config *config = len > SHARED_TEXT_MAX ? NULL : config_from_text(text, len, &errors);
+    bool read = config != NULL;
+    config_free(config);
+    conf_errors_free(&errors);
+    return read;
+}
+
 /* The configuration as text, for the children: they may not be able to read the files, so all that
- * was in these is in it. The caller frees it. */
+ * was in these is in it. The caller frees it. NULL: it cannot be handed on. */
 static char *config_text(const struct config *config, size_t *len)
 {
     char *text = NULL;
@@ -141,9 +166,9 @@ static char *config_text(const struct config *config, size_t *len)
     if (!out)
         return NULL;
     config_write(config, out);
-    if (fclose(out) == 0)
+    if (fclose(out) == 0 && text_is_read(text, *len))
         return text;
-    free(text);
+    text_free(text, *len);
     return NULL;
 }
 
@@ -153,7 +178,7 @@ static int config_use(struct config *config, struct conf_errors *errors)
     size_t len = 0;
     char *text = config_text(config, &len);
     int err = -1;
-    if (!text || len > SHARED_TEXT_MAX) {
+    if (!text) {
         conf_error(errors, NULL, "%s: too large to be handed to danted's processes", module.file);
         config_free(config);
     } else if ((err = config_apply(config, errors)) == 0) {
@@ -162,9 +187,7 @@ static int config_use(struct config *config, struct conf_errors *errors)
         for (size_t i = 0; i < module.router->config->n_links; i++)
             dp_store(&module.router->link[i]->shared->generation, module.generation);
     }
-    if (text)
-        explicit_bzero(text, len);
-    free(text);
+    text_free(text, len);
     return err;
 }
 
@@ -172,18 +195,16 @@ static void config_follow(void)
 {
     if (shared_generation(&module.shared) == module.generation)
         return;
-    const char *const *path;
-    size_t len, n = loader_fallback_path(&path);
+    size_t len;
     char *text = shared_read(&module.shared, &module.generation, &len);
     if (!text)
         return; /* the next generation is tried again */
     struct conf_errors errors = {0};
-    struct config *config = config_parse(module.file, text, len, path, n, &loader_source, &errors);
+    struct config *config = config_from_text(text, len, &errors);
     if (!config || config_apply(config, &errors) < 0)
         errors_say(&errors);
     conf_errors_free(&errors);
-    explicit_bzero(text, len);
-    free(text);
+    text_free(text, len);
 }
 
 const struct router *module_router(void)
