@@ -27,9 +27,9 @@ def tell_http(conn, name, _peer):
     conn.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n" + name.encode())
 
 
-def curl(d, url):
+def curl(d, url, option="--socks5"):
     """What curl prints for a URL, or how it failed."""
-    done = subprocess.run(["curl", "-q", "-sS", "--max-time", "20", "--noproxy", "", "--socks5",
+    done = subprocess.run(["curl", "-q", "-sS", "--max-time", "20", "--noproxy", "", option,
                            "%s:%d" % d.addr, url], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout.decode(errors="replace")
@@ -85,14 +85,21 @@ def told_and_echoed(t):
     w = World(t)
     echo = w.serve(servers.tell_and_echo)
     d = Balanced(t, config(EQUAL))
+    said = {}
     for wanted in ("10.0.1.1", "10.0.2.1"):
         with client.connect(d.addr, TARGET, echo.port) as c:
-            _link, addr, port = c.line().split()
+            line = c.line()
+            link, addr, port = line.split()
             equal((addr, c.bound), (wanted, (addr, int(port))), "source, BND of the reply")
             block = os.urandom(300000)
             c.send(block)
             equal(c.take(len(block)), block, "echo")
+            said[link] = (300000 + len(line) + 1, 300000)
     log_agrees(d, echo)
+    d.wait_active(a=0, b=0)
+    for name, x in d.state().links.items():  # the kernel counts a stream's begin and end as bytes
+        more = (int(x.rx) - said[name][0], int(x.tx) - said[name][1])
+        check(0 <= min(more) and max(more) <= 2, "bytes in the state", x, said[name])
 
 
 @case("IPv6 destinations by an IPv6 anchor", needs=NEEDS)
@@ -109,6 +116,25 @@ def ipv6(t):
                                                                           "10.0.2.1"] * 2,
           "sources")
     log_agrees(d, told)
+
+
+@case("200 at once are exact, too", needs=NEEDS)
+def many(t):
+    w = World(t)
+    told = w.serve(servers.tell)
+    d = Balanced(t, config(A3B1))
+    got = client.together(200, lambda _: client.link_of(d.addr, TARGET, told.port, timeout=30))
+    equal(shares(got), {"a": 150, "b": 50}, "connections by link")
+    d.wait_active(a=0, b=0)
+
+
+@case("clients that speak SOCKS4 are served as well", needs=NEEDS + ["curl"])
+def socks4(t):
+    w = World(t)
+    web = w.serve(tell_http)
+    d = Balanced(t, config(EQUAL))
+    url = "http://%s:%d/" % (TARGET, web.port)
+    equal("".join(curl(d, url, "--socks4") for _ in range(4)), "abab", "links in order")
 
 
 @case("max-connections is exact over the processes", needs=NEEDS)
@@ -183,7 +209,8 @@ def first_words(t):
             equal(c.take(4), b"more", "echo")
 
 
-@case("microsocks with a password that only root can read, by way of a link", needs=NEEDS + ["microsocks"])
+@case("microsocks with a password that only root can read, by way of a link",
+      needs=NEEDS + ["microsocks"])
 def microsocks(t):
     w = World(t)
     told = w.serve(servers.tell)

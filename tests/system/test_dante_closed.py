@@ -10,6 +10,7 @@ import subprocess
 from lib import client, dante, servers, tap
 from lib.bind_udp import Udp, UdpTell
 from lib.dante import ANCHOR, Balanced, Danted, config
+from lib.host import once, sanitized
 from lib.tap import case, check, equal, matches, table, wait_for
 from lib.world import TARGET, TARGET6, Service, World, run
 
@@ -148,6 +149,31 @@ def loopback(t):
     equal(here.order, [], "connections the server saw")
 
 
+@table("external.rotation that knows no anchor: nothing leaves",
+       [("route", "route"), ("same-same", "same-same")], needs=NEEDS)
+def rotation(t, how):
+    p = Place(t)
+    p.nobody_reached(Balanced(t, config(EQUAL), "external.rotation: %s\n%s" % (how, dante.conf())))
+
+
+# ---- the state ----
+
+@case("--dante-state says what is wrong with a file", needs=NEEDS)
+def state(t):
+    World(t)
+    for path, message in (("/nowhere/state", "No such file"), ("/dev/null", "not a state file"),
+                          (t.file("text", "LINK\n" * 9000), "not a state file")):
+        status, out, err = once("--dante-state", path)
+        equal((status, out), (1, ""), "exit status, standard output for " + path)
+        check(message in err and path in err, "the message", err)
+    d = Balanced(t, config(EQUAL))
+    d.end()
+    status, out, err = once("--dante-state", d.state_path)
+    equal(status, 1, "exit status once danted has ended")
+    matches(r"^a +up .*\nb +up .*\nsessions 0$", out, "how it was left")
+    check("has ended" in err, "the message", err)
+
+
 # ---- what is not ours ----
 
 @case("an external address that is no anchor is left alone", needs=NEEDS)
@@ -158,10 +184,10 @@ def no_anchor(t):
     equal(d.state().links["b"].picks, 0, "picks")
 
 
-def preloaded(t, *words, yaml="links: {a: [\n"):
+def preloaded(t, *words):
     """Runs a program with the module and a broken file; returns (status, stdout, stderr)."""
-    env = dict(os.environ, LD_PRELOAD=dante.module(), DISPATCH_CONFIG=t.file("bad.yaml", yaml))
-    done = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    done = subprocess.run(words, env=dante.environment(t.file("bad.yaml", "links: {a: [\n")),
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, timeout=20, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -180,6 +206,9 @@ def inert(t, words, wanted):
 def no_calls(t):
     """After the program and its libraries are loaded, that is: the files it opens are compared
     from the first line it reads on."""
+    if sanitized():
+        raise tap.Skip("a sanitizer makes calls of its own")
+
     def calls(preload):
         path = os.path.join(t.dir, "trace-%d" % bool(preload))
         words = ["strace", "-f", "-o", path, "-e", "trace=%network,openat,open,pipe2,memfd_create,"

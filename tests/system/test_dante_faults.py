@@ -23,7 +23,8 @@ REFUSING = "10.9.9.8"  # on the far side, and nobody listens
 class Two:
     """danted over two links, or two upstreams behind them."""
 
-    def __init__(self, t, upstreams=False, links=None, pool="balancer: rr", more=""):
+    def __init__(self, t, upstreams=False, links=None, pool="balancer: rr", more="",
+                 args=()):
         self.world = World(t)
         self.told = self.world.serve(servers.tell)
         self.ups = []
@@ -33,7 +34,7 @@ class Two:
                              for link, up in zip(self.world.links, self.ups)]
             links = {link.name: "dialer: socks, server: %s:%d" % (link.gw, service.port)
                      for link, service in zip(self.world.links, self.services)}
-        self.danted = Balanced(t, config(links or EQUAL, pool=pool, more=more))
+        self.danted = Balanced(t, config(links or EQUAL, pool=pool, more=more), args=args)
 
     def timed(self, count, parallel=1):
         """Connections; returns (link, seconds) of each. None may fail."""
@@ -226,6 +227,22 @@ def one_io_child(t):
              lambda: sum(two.danted.active().values()) == len(living()), 5)
     check(alive, "some live")
     serves_on(two)
+
+
+@case("kill -9 of the second mother: sessions live on and are counted, danted serves on",
+      needs=NEEDS)
+def second_mother(t):
+    two = Two(t, args=["-N", "2"])
+    clients, _links = client.held(t, 12, two.danted.addr, TARGET, two.told.port, parallel=4)
+    second = [pid for pid in two.danted.pids("mother") if pid != two.danted.pid]
+    equal(len(second), 1, "mothers beside the first")
+    os.kill(second[0], signal.SIGKILL)
+    serves_on(two)
+    check(all(c.ended(0.01)[0] == "open" for c in clients), "sessions live on")
+    two.danted.wait_active(a=6, b=6)
+    for c in clients:
+        c.close()
+    two.danted.wait_active(a=0, b=0)
 
 
 @case("kill -9 of request children that dial: nothing stays counted as dialing", needs=NEEDS)

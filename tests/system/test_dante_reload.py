@@ -121,6 +121,8 @@ def link_out(t):
     p.danted.reload(config(ONLY_B))
     equal(p.links(6), "bbbbbb", "links")
     alive(clients)
+    a = p.danted.state().links["a"]
+    equal((a.state, a.active), ("removed", 2), "the link that is out, in the state")
     for c in clients:
         c.close()
     p.danted.reload(config(A1B1))
@@ -137,6 +139,28 @@ def link_in(t):
                             % (p.world.a.gw, up.port)}))
     equal(p.shares(8), (4, 4), "links after")
     equal(up.count("a"), 4, "connections the upstream saw")
+
+
+@case("other devices under the same names, other names for the same devices", needs=NEEDS)
+def swapped(t):
+    p = Place(t)
+    equal(p.links(2), "ab", "links before")
+    p.danted.reload(config({"a": "interface: b0", "b": "interface: a0"}))
+    equal(p.links(2), "ba", "the names swapped")
+    p.danted.reload(config({"c": "interface: a0", "d": "interface: b0"}))
+    equal(p.links(2), "ab", "new names")
+    equal(set(p.danted.state().links), {"c", "d"}, "names in the state")
+
+
+@case("another state file waits for the next start, and that is said", needs=NEEDS)
+def other_state(t):
+    log = Syslog(t)
+    p = Place(t)
+    other = os.path.join(t.dir, "other.state")
+    p.danted.reload(config(A3B1).replace("STATE", other))
+    log.wait(r"state.*next start")
+    equal(p.shares(8), (6, 2), "the rest of the file is in use")
+    equal((os.path.exists(other), p.danted.active()), (False, {"a": 0, "b": 0}), "state files")
 
 
 @case("the share goes on where it was when nothing has changed", needs=NEEDS)
@@ -215,6 +239,17 @@ def gone(t):
     p.danted.reload()
     log.wait(r"dispatch\.yaml")
     equal(p.shares(8), (6, 2), "weights")
+
+
+@case("anchors that danted does not have: nothing leaves, and the next file is read", needs=NEEDS)
+def other_anchor(t):
+    p = Place(t)
+    p.danted.reload(config(A1B1, anchors=("127.0.0.9",)))
+    for _ in range(4):
+        check(client.ask(p.danted.addr, TARGET, p.told.port) != 0, "a request fails")
+    equal(p.told.order, [], "connections the servers saw")
+    p.danted.reload(config(A1B1))
+    equal(p.links(4), "abab", "links")
 
 
 @case("children that danted makes after a bad file have the old configuration", needs=NEEDS)

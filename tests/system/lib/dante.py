@@ -45,7 +45,7 @@ def _stat(pid):
 
 def _title(pid):
     """What a process of Dante's calls itself: `monitor-child`, `negotiate-child: 0/96`,
-    `request-child: 1/1` (it has a request), `io-child: ...`; those that have no title are mothers."""
+    `request-child: 1/1` (it has a request), `io-child: ...`. A mother has no title."""
     title = _read("/proc/%d/cmdline" % pid)
     return title[len("danted: "):] if title.startswith("danted: ") else "mother"
 
@@ -127,7 +127,7 @@ class Danted:
         return seen
 
     def pids(self, title=""):
-        """Its living processes whose titles begin so. They are in one session, and nobody else is."""
+        """Its living processes whose titles begin so. One session has them all, and no others."""
         found = []
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
             stat = _stat(pid)
@@ -191,8 +191,6 @@ def anchor6_add(t):
 
 def module():
     """The module's path, from DISPATCH_DANTE or where builds lie."""
-    if host.sanitized():
-        raise tap.Skip("a sanitizer's runtime must be the program's own")
     given = os.environ.get("DISPATCH_DANTE")
     built = os.environ.get("BUILDDIR") or os.path.join(os.path.dirname(host.program()), "..")
     path = os.path.realpath(given or os.path.join(built, "host/dante/.libs/dispatch-dante.so"))
@@ -213,8 +211,14 @@ def config(links, pool="balancer: rr", more="", anchors=(ANCHOR,)):
 
 
 def environment(yaml_path):
-    """What puts the module into danted."""
-    return dict(host.environment(), LD_PRELOAD=module(), DISPATCH_CONFIG=yaml_path)
+    """What puts the module into danted, behind the runtime of the sanitizers it was built with.
+    These are not to look for leaks: danted has its own."""
+    env = dict(host.environment(), LD_PRELOAD=module(), DISPATCH_CONFIG=yaml_path)
+    if host.sanitized():
+        needed = world.run("readelf", "-d", module())
+        env["LD_PRELOAD"] = " ".join(re.findall(r"\[(lib\w+san\.so[.\d]*)\]", needed) + [module()])
+        env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+    return env
 
 
 class Balanced(Danted):
