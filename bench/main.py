@@ -37,6 +37,8 @@ def options_read():
                         "without it this tree is built, and what is missing installed")
     parser.add_argument("--plugins", metavar="DIR", help="its plugins (default: those built "
                         "with it)")
+    parser.add_argument("--module", metavar="PATH", help="its module for danted (default: the one "
+                        "built with it)")
     parser.add_argument("--also", metavar="NAME=COMMAND", action="append", default=[],
                         help="one more SOCKS5 server")
     parser.add_argument("--write", action="store_true", help="write doc/benchmark.md and "
@@ -47,8 +49,9 @@ def options_read():
     options.host = os.path.realpath(options.host or "")
     if not os.path.isfile(options.host):
         parser.error("--host: there is no %s" % options.host)
-    options.plugins = options.plugins or os.path.join(os.path.dirname(options.host), "..",
-                                                      "plugins", ".libs")
+    folder = os.path.dirname(options.host)
+    options.plugins = options.plugins or os.path.join(folder, "..", "plugins", ".libs")
+    options.module = options.module or os.path.join(folder, "dante", ".libs", peers.MODULE)
     if not os.path.isdir(options.plugins):
         parser.error("--plugins: there is no folder %s" % options.plugins)
     return options
@@ -75,7 +78,7 @@ def tell(text):
 
 def peer_measure(bench, peer, names, results):
     """One start of a peer, and all measures of it."""
-    left = list(names)
+    left = [name for name in names if peer.measures is None or name in peer.measures]
     try:
         with peers.Running(bench.place, peer) as running:
             while left:
@@ -98,7 +101,7 @@ def measure(options, place):
     rounds = options.rounds or sizes.rounds
     names = measures.chosen(options.measure.split(",") if options.measure else [])
     bench = measures.Bench(place, build.load(place.dir), sizes)
-    found = peers_chosen(options, *peers.copied(place, options.host, options.plugins))
+    found = peers_chosen(options, *peers.copied(place, options.host, options.plugins, options.module))
     results = report.Results([p.name for p in found])
     if os.getloadavg()[0] > 0.5:
         tell("others use the processors (load average %.1f): the figures will be off"

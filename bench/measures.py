@@ -165,7 +165,8 @@ def idle(bench, running):
 
 def counted(bench, running, under, count_read):
     """The growth of a count from one number of connections to another, made one by one, divided
-    by their difference. The peer is started anew, under a tool that counts."""
+    by their difference. The peer is started anew, under a tool that counts; count_read(path,
+    connections) is what a file of it says."""
     seen = []
     for connections_n in bench.sizes.counted:
         for path in glob.glob(os.path.join(bench.place.scratch, "count*")):
@@ -173,17 +174,17 @@ def counted(bench, running, under, count_read):
         with Running(bench.place, running.peer, under) as again:
             bench.load_end(again, bench.load_start(again.peer, "conn", count=connections_n,
                                                    patience=30))
-        seen.append(sum(count_read(path) for path in
+        seen.append(sum(count_read(path, connections_n) for path in
                         glob.glob(os.path.join(bench.place.scratch, "count*"))))
     return (seen[1] - seen[0]) / (bench.sizes.counted[1] - bench.sizes.counted[0])
 
 
-def strace_total(path):
+def strace_total(path, _connections):
     with open(path, encoding="ascii") as f:
         return int(f.read().rstrip().rpartition("\n")[2].split()[3])
 
 
-def callgrind_total(path):
+def callgrind_total(path, _connections):
     with open(path, encoding="utf-8", errors="replace") as f:
         return int(re.search(r"^(?:totals|summary): (\d+)", f.read(), re.M)[1])
 
@@ -197,14 +198,35 @@ def calls(bench, running):
                              strace_total)}
 
 
-def instructions(bench, running):
+def callgrind_connecting(path, connections_n):
+    """Only what the process has used that has connected each time: danted's first request child,
+    as long as there is one client at a time. It starts with what its parent has used."""
+    with open(path, encoding="utf-8", errors="replace") as f:
+        text = f.read()
+    name = re.search(r"fn=\((\d+)\) connect$", text, re.M)
+    calls_n = re.findall(r"^cfn=\(%s\).*\ncalls=(\d+)" % name[1], text, re.M) if name else []
+    return callgrind_total(path, 0) if sum(map(int, calls_n)) >= connections_n else 0
+
+
+def callgrind(bench, running, count_read):
     if not running.proc:
         return {}
     running.stop()
     file = os.path.join(bench.place.scratch, "count.%p")
     return {"count": counted(bench, running, [
         places.tool("valgrind"), "-q", "--tool=callgrind", "--callgrind-out-file=" + file],
-        callgrind_total)}
+        count_read)}
+
+
+def instructions(bench, running):
+    return callgrind(bench, running, callgrind_total)
+
+
+def dante(bench, running):
+    """Of danted's processes the request children only, where the module works."""
+    if running.peer.words[:1] != ["danted"]:
+        return {}
+    return callgrind(bench, running, callgrind_connecting)
 
 
 # ---- all of them ----
@@ -216,8 +238,9 @@ MEASURES.update(("gb-%d-%s" % (n, way), bulk(n, way))
 MEASURES.update(("conn-%d" % n, connections(n)) for n in (1, 64, 512))
 MEASURES.update(("msg-%d%s" % (n, "-flat" if flat else ""), messages(n, flat))
                 for n in (100, 1000) for flat in (False, True))
-MEASURES.update({"ttfb": first_byte, "calls": calls, "instructions": instructions})
-COUNTS = ("calls", "instructions")
+MEASURES.update({"ttfb": first_byte, "calls": calls, "instructions": instructions,
+                 "dante": dante})
+COUNTS = ("calls", "instructions", "dante")
 
 
 def chosen(words):

@@ -25,6 +25,16 @@ links:
   out: {interface: {device}}
 """
 
+MODULE, MODULE_CONFIG = "dispatch-dante.so", "dante.yaml"
+
+# The same way out by the module: danted knows the anchor only.
+ANCHOR = "127.0.0.2"
+MODULE_YAML = """\
+links:
+  out: {interface: %s}
+dante: {anchors: %s}
+""" % (places.OUT_DEVICE, ANCHOR)
+
 DANTED_CONF = """\
 errorlog: stderr
 internal: {listen} port = {port}
@@ -68,16 +78,19 @@ listen main
 class Peer:
     """A program under test, or (no words) the way without one."""
 
-    def __init__(self, name, words=(), config="", version=(), socks=True, quiet=False, env=None):
+    def __init__(self, name, words=(), config="", version=(), socks=True, quiet=False, env=None,
+                 measures=None):
         self.name, self.words, self.config = name, list(words), config
         self.version_words = list(version)
         self.socks = socks and bool(words)
         self.quiet = quiet  # its log cannot be turned down: it goes to /dev/null
         self.env = dict(os.environ, **(env or {}))
+        self.measures = measures  # these only; None: all
 
     def missing(self):
-        """The program that would have to be installed, if it is not."""
-        return self.words[0] if self.words and not places.tool(self.words[0]) else None
+        """The program, or what is preloaded into it, that would have to be installed."""
+        needed = self.words[:1] + [path for path in [self.env.get("LD_PRELOAD")] if path]
+        return next((name for name in needed if not places.tool(name)), None)
 
     def version(self):
         """What it says of itself, as the first number with a dot in it."""
@@ -95,14 +108,19 @@ class Peer:
 
 def known(host, plugins):
     """All peers, in the order of the table."""
+    module = {"LD_PRELOAD": os.path.join(plugins, MODULE), "DISPATCH_PLUGIN_PATH": plugins,
+              "DISPATCH_CONFIG": os.path.join(plugins, MODULE_CONFIG)}
+    danted = ["dpkg-query", "-Wf${Version}", "dante-server"]
     return [
         Peer("direct"),
         Peer("dispatch-host", [host, "-q", "-c", "{config}"], DISPATCH_YAML, [host, "--version"],
              env={"DISPATCH_PLUGIN_PATH": plugins}),
         Peer("microsocks", ["microsocks", "-i", "{listen}", "-p", "{port}"],
              version=["dpkg-query", "-Wf${Version}", "microsocks"], quiet=True),
-        Peer("danted", ["danted", "-f", "{config}"], DANTED_CONF,
-             ["dpkg-query", "-Wf${Version}", "dante-server"]),
+        Peer("danted", ["danted", "-f", "{config}"], DANTED_CONF, danted),
+        Peer("danted+module", ["danted", "-f", "{config}"],
+             DANTED_CONF.replace("{address}", ANCHOR), danted, env=module,
+             measures=("conn-64", "ttfb", "calls", "dante")),
         Peer("nginx", ["nginx", "-c", "{config}", "-p", "{dir}", "-e", "stderr"], NGINX_CONF,
              ["nginx", "-v"], socks=False),
         Peer("haproxy", ["haproxy", "-q", "-db", "-f", "{config}"], HAPROXY_CFG,
@@ -118,8 +136,8 @@ def also(text):
     return Peer(name, shlex.split(command), DISPATCH_YAML)
 
 
-def copied(place, host, plugins):
-    """A copy of the program under test that any user can read, and that no build changes."""
+def copied(place, host, plugins, module):
+    """A copy of the programs under test that any user can read, and that no build changes."""
     folder = os.path.join(place.dir, "dispatch")
     os.mkdir(folder, 0o755)
     program = shutil.copy(host, os.path.join(folder, "dispatch-host"))
@@ -127,6 +145,9 @@ def copied(place, host, plugins):
     for name in os.listdir(plugins):
         if name.endswith(".so"):
             os.chmod(shutil.copy(os.path.join(plugins, name), folder), 0o644)
+    if os.path.isfile(module):
+        os.chmod(shutil.copy(module, os.path.join(folder, MODULE)), 0o755)
+        place.file(os.path.join(folder, MODULE_CONFIG), MODULE_YAML)
     return program, folder
 
 

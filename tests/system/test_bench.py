@@ -9,7 +9,7 @@ import threading
 
 from lib import tap, world
 from lib.host import SRCDIR, program
-from lib.tap import case, equal, matches, shared, table
+from lib.tap import case, check, equal, matches, shared, table
 
 sys.path.insert(0, os.path.join(SRCDIR, "bench"))
 import build  # pylint: disable=wrong-import-position
@@ -217,6 +217,24 @@ def runs(t):
     equal(done.returncode, 0, done.stderr.decode())
     matches(r"^\| 8 streams down +\| +[\d.]+ \|$", text, "CPU of the proxy, none of direct")
     matches(r"^\| median +\| +[\d,.]+ \| +[\d,.]+ \|$", text, "time to first byte of both")
+
+
+@case("bench/run counts what the module costs danted's request child",
+      needs=("setpriv", "ip", "valgrind", "danted"))
+def module(t):
+    del t
+    if os.environ.get("DISPATCH_SANITIZERS", "no") != "no":
+        raise tap.Skip("a sanitizer's library cannot be loaded under valgrind")
+    words = [RUN, "--host", program(), "--quick", "--rounds", "1", "--only",
+             "danted,danted+module", "--measure", "dante"]
+    plugins = os.environ.get("DISPATCH_PLUGIN_PATH")
+    words += ["--plugins", plugins] if plugins else []
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    text = done.stdout.decode()
+    equal(done.returncode, 0, done.stderr.decode())
+    alone, led = (int(n.replace(",", "")) for n in matches(
+        r"request child +\| +([\d,]+) \| +([\d,]+) \|$", text, "both figures").groups())
+    check(alone < led < alone + 60000, "what the module adds is bounded", (alone, led))
 
 
 if __name__ == "__main__":
