@@ -45,6 +45,13 @@ check "manual pages" installed '/man8/dispatch-host.8' '/man3/dispatch-plugin.3'
     '/man7/*balancer-leastconn*.7' '/man7/*dialer-iface*.7' '/man7/*dialer-socks*.7'
 check "an example of the configuration" installed /dispatch/dispatch.yaml.example
 check "no dispatch.yaml that would be read" none -path '*/etc/*' -name dispatch.yaml
+check "the module for danted" installed /lib/dispatch/dispatch-dante.so
+drop_in=$(find "$root" -path '*/danted.service.d/dispatch.conf')
+check "its drop-in for systemd names what is installed" \
+    ls -d "$root$(sed -n 's/^Environment=LD_PRELOAD=//p' "$drop_in")" \
+    "$(dirname "$root$(sed -n 's/^Environment=DISPATCH_CONFIG=//p' "$drop_in")")" \
+    "$root$(sed -n 's|^#.* cp -r \(/[^ ]*\) .*|\1|p' "$drop_in")"
+check "no drop-in that would be read" none -path '*/systemd/system/*'
 check "no libtool archives" none -name '*.la'
 check "nothing that others may write" none ! -type l -perm /022
 
