@@ -28,7 +28,7 @@ def options_read():
                "{device} for the way out, {config} for a dispatch-host configuration:\n"
                "  --also 'old=env DISPATCH_PLUGIN_PATH=DIR PATH/dispatch-host -q -c {config}'"
                % names)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, less of each: at most "
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, less of each: about "
                         "3 minutes instead of about 15")
     parser.add_argument("--only", metavar="PEER[,PEER]...", help="these peers only")
     parser.add_argument("--measure", metavar="NAME[,NAME]...", help="these measures only")

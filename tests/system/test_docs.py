@@ -31,6 +31,7 @@ def section(page, title):
 
 MANUAL = "doc/dispatch-host.8"
 FORMAT = "doc/dispatch.yaml.5"
+MODULE = "doc/dispatch-dante.8"
 README = "README.md"
 
 
@@ -52,7 +53,7 @@ def complete(path):
     return [x for x in displays(path) if re.search(r"^links:", x, re.M)]
 
 
-PAGES = found(README, "doc/*.md", "doc/*.5", "examples/*.yaml")
+PAGES = found(README, "doc/*.md", "doc/*.[58]", "examples/*.yaml")
 
 
 @table("every complete file passes --check", [(p, p) for p in PAGES if complete(p)])
@@ -225,7 +226,7 @@ timeouts: {idle: 10}
 """
 
 
-@table("messages in the manual are printed so", [(p, p) for p in (MANUAL, FORMAT)])
+@table("messages in the manual are printed so", [(p, p) for p in (MANUAL, FORMAT, MODULE)])
 def messages(t, path):
     err = once("--check", "-c", t.file("dispatch.yaml", MISTAKES))[2].replace(t.dir + "/", "")
     lines = [x for text in displays(path) for x in text.splitlines()
@@ -233,6 +234,19 @@ def messages(t, path):
     check(lines, "there are messages in it")
     for line in lines:
         check(line in err.splitlines(), "this line is printed: " + line, err)
+
+
+@case("the columns in dispatch-dante.8 are those of --dante-state")
+def columns(t):
+    del t
+    header = matches(r'printf\(COLUMNS, ("LINK".*?)\);', read("host/dante_state.c"), "the header",
+                     re.S).group(1)
+    names = re.findall(r'"(\w+)"', header)
+    shown = [x.splitlines()[0].split() for x in displays(MODULE) if x.startswith("LINK ")]
+    equal(shown, [names], "columns shown")
+    explained = re.findall(r"^\.It ([A-Z]+(?: , [A-Z]+)*)$", read(MODULE), re.M)
+    equal([x for row in explained if row not in ("CONNECT", "BIND") for x in row.split(" , ")],
+          names[1:], "columns explained")
 
 
 # ---- quickstart ----
