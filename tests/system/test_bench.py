@@ -203,18 +203,22 @@ def helps(t):
         matches(r"\b%s\b" % name, text, "a measure")
 
 
-@case("bench/run measures dispatch-host", needs=("setpriv", "ip"))
-def runs(t):
-    del t
+def measured(*words):
+    """What one quick round of bench/run prints."""
     if len(os.sched_getaffinity(0)) < 2:
         raise tap.Skip("two processors are needed")
-    words = [RUN, "--host", program(), "--quick", "--rounds", "1", "--only",
-             "direct,dispatch-host", "--measure", "ttfb,gb-8-down"]
+    words = [RUN, "--host", program(), "--quick", "--rounds", "1", *words]
     plugins = os.environ.get("DISPATCH_PLUGIN_PATH")
     words += ["--plugins", plugins] if plugins else []
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    text = done.stdout.decode()
     equal(done.returncode, 0, done.stderr.decode())
+    return done.stdout.decode()
+
+
+@case("bench/run measures dispatch-host", needs=("setpriv", "ip"))
+def runs(t):
+    del t
+    text = measured("--only", "direct,dispatch-host", "--measure", "ttfb,gb-8-down")
     matches(r"^\| 8 streams down +\| +[\d.]+ \|$", text, "CPU of the proxy, none of direct")
     matches(r"^\| median +\| +[\d,.]+ \| +[\d,.]+ \|$", text, "time to first byte of both")
 
@@ -225,13 +229,7 @@ def module(t):
     del t
     if os.environ.get("DISPATCH_SANITIZERS", "no") != "no":
         raise tap.Skip("a sanitizer's library cannot be loaded under valgrind")
-    words = [RUN, "--host", program(), "--quick", "--rounds", "1", "--only",
-             "danted,danted+module", "--measure", "dante"]
-    plugins = os.environ.get("DISPATCH_PLUGIN_PATH")
-    words += ["--plugins", plugins] if plugins else []
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    text = done.stdout.decode()
-    equal(done.returncode, 0, done.stderr.decode())
+    text = measured("--only", "danted,danted+module", "--measure", "dante")
     alone, led = (int(n.replace(",", "")) for n in matches(
         r"request child +\| +([\d,]+) \| +([\d,]+) \|$", text, "both figures").groups())
     check(alone < led < alone + 60000, "what the module adds is bounded", (alone, led))
