@@ -27,11 +27,11 @@ static const struct dp_opt dante_opts[] = {
 };
 static const struct option_table dante_table = OPTION_TABLE(dante_opts);
 
-/* Where the module is not loaded, danted itself uses the anchor as a source address: then nothing
- * must get out. */
+/* Where the module is not loaded, danted itself uses the anchor as a source address: then nobody may
+ * answer. (::1 is none that danted takes for what leaves.) */
 static bool stays_inside(const struct dp_addr *addr)
 {
-    static const char *const inside[] = {"127.0.0.0/8", "::1", "fc00::/7"};
+    static const char *const inside[] = {"127.0.0.0/8", "fc00::/7"};
     for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
         struct addr_net net;
         if (addr_parse_net(&net, inside[i], strlen(inside[i])) == 0 && addr_in_net(addr, &net))
@@ -59,8 +59,8 @@ static void anchor_add(const struct option_scope *scope, const struct tree_node 
     else if (!stays_inside(&addr))
         option_error(
             scope, node, "anchors",
-            "\"%s\" is not in 127.0.0.0/8 or fc00::/7, nor ::1: without the module nothing "
-            "may get out from an anchor",
+            "\"%s\" is not in 127.0.0.0/8 or fc00::/7: without the module nobody may answer to an "
+            "anchor",
             text->p);
     else if (anchor_taken(anchor, *n, &addr))
         option_error(scope, node, "anchors", "\"%s\" is named twice", text->p);
