@@ -247,7 +247,7 @@ int options_parse(struct options *o, int argc, char **argv)
     bool automatic = false;
     int option;
     static char name[] = "dispatch-host"; /* what getopt's messages begin with */
-    *o = (struct options){.action = ACTION_SERVE};
+    *o = (struct options){.action = ACTION_SERVE, .argv = argv};
     argv[0] = name;
     while ((option = getopt_long_only(argc, argv, "c:qvh", long_options, NULL)) != -1) {
         int bad =

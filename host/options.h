@@ -32,6 +32,7 @@ struct options {
     const char *plugin;             /* ACTION_DUMP_PLUGIN */
     const char *dante_state;        /* ACTION_DANTE_STATE */
     const char *dante;              /* ACTION_IMPORT_DANTE: its configuration */
+    char *const *argv;              /* all the words, NULL-terminated */
     char *const *command;           /* --run: its words, NULL-terminated; NULL: none */
     bool lhost_given;
     bool quiet, verbose;

@@ -7,7 +7,6 @@
 #include "base/addr.h"
 
 #include <errno.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,7 +117,8 @@ static void signals_take(struct loop *loop)
 
 /* Of what is ours the command inherits nothing: descriptors are closed by O_CLOEXEC, handlers go by
  * exec. The limit of open files is lowered for this moment, in which nobody is connected yet. */
-static int spawn(char *const *argv, char *const *environment, const struct run_origin *origin)
+int run_spawn(pid_t *pid, const char *file, char *const *argv, char *const *environment,
+              const posix_spawn_file_actions_t *actions, const struct run_origin *origin)
 {
     posix_spawnattr_t attr;
     sigset_t ignored;
@@ -133,7 +133,7 @@ static int spawn(char *const *argv, char *const *environment, const struct run_o
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     getrlimit(RLIMIT_NOFILE, &raised);
     setrlimit(RLIMIT_NOFILE, &origin->files);
-    err = posix_spawnp(&command, argv[0], NULL, &attr, argv, environment);
+    err = posix_spawnp(pid, file, actions, &attr, argv, environment);
     setrlimit(RLIMIT_NOFILE, &raised);
     posix_spawnattr_destroy(&attr);
     return err;
@@ -144,7 +144,9 @@ int run_start(char *const *argv, const struct dp_addr *proxy, const struct run_o
 {
     struct environment e;
     signals_take(loop);
-    int err = environment_make(&e, proxy) ? spawn(argv, e.variable, origin) : ENOMEM;
+    int err = environment_make(&e, proxy)
+                  ? run_spawn(&command, argv[0], argv, e.variable, NULL, origin)
+                  : ENOMEM;
     free(e.variable);
     if (err == 0)
         return 0;

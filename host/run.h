@@ -8,6 +8,7 @@
 #include "traffic/loop.h"
 
 #include <signal.h>
+#include <spawn.h>
 #include <sys/resource.h>
 
 /* Instead of all that the configuration listens on: `own`, a free port of the loopback, which serves
@@ -19,6 +20,11 @@ struct run_origin {
     sigset_t mask;
     struct rlimit files;
 };
+
+/* Starts `file`, looked for as execvp(3) does, as we were started; `actions` may be NULL. Returns 0
+ * or an errno. */
+int run_spawn(pid_t *pid, const char *file, char *const *argv, char *const *environment,
+              const posix_spawn_file_actions_t *actions, const struct run_origin *origin);
 
 /* Starts argv[0] with an environment in which `proxy` is the proxy for everything. `loop`, the main
  * one, is woken when there is something for run_woken(). Returns 0; or, after a message, the exit

@@ -11,6 +11,7 @@
 #include "run.h"
 #include "traffic/server.h"
 #include "trial.h"
+#include "upgrade.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -26,7 +27,8 @@ struct host {
     struct loop *loop;
     struct server *server;
     struct io_timer drain;
-    bool stopping;
+    struct upgrade upgrade;
+    bool stopping;            /* accepts no more */
     struct conf_listener own; /* of --run */
     struct run_origin origin;
     int status; /* at the end */
@@ -204,13 +206,15 @@ static void say_started(const struct host *h)
 
 /* ---- signals ---- */
 
-static volatile sig_atomic_t got_hup, got_stop;
+static volatile sig_atomic_t got_hup, got_stop, got_usr2;
 static struct loop *signal_loop;
 
 static void on_signal(int sig)
 {
     if (sig == SIGHUP)
         got_hup = 1;
+    else if (sig == SIGUSR2)
+        got_usr2 = 1;
     else
         got_stop++;
     loop_wake(signal_loop);
@@ -219,7 +223,7 @@ static void on_signal(int sig)
 /* Blocked while the workers are made, who inherit that: only the main thread is interrupted. */
 static void signals_mask(int how, sigset_t *before)
 {
-    static const int signals[] = {SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGCHLD};
+    static const int signals[] = {SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR2, SIGCHLD};
     sigset_t set;
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
@@ -233,6 +237,7 @@ static void signals_start(struct loop *loop)
     signal_loop = loop;
     sigemptyset(&sa.sa_mask);
     sigaction(SIGHUP, &sa, NULL);
+    sigaction(SIGUSR2, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
 }
@@ -269,16 +274,51 @@ static void drain_over(struct io_timer *t)
     stop((char *)t - offsetof(struct host, drain));
 }
 
+static void accept_no_more(struct host *h)
+{
+    if (!h->stopping)
+        server_drain(h->server, stop, h);
+    h->stopping = true;
+}
+
 static void drain(struct host *h)
 {
     int64_t limit = server_config(h->server)->timeouts.drain;
-    h->stopping = true;
     log_line(LOG_INFO, "host", "stopping: open connections have %lld ms to end",
              (long long)(limit / NS_PER_MS));
     struct io *io = loop_io(h->loop);
     h->drain.fire = drain_over;
     io_timer(io, &h->drain, io_now(io) + limit);
-    server_drain(h->server, stop, h);
+    accept_no_more(h);
+}
+
+/* ---- a new program in our place ---- */
+
+static void upgrade_over(void *ctx, pid_t pid)
+{
+    struct host *h = ctx;
+    if (!pid) {
+        log_line(LOG_ERROR, "host", "the new program has ended before it served: this one goes on");
+        return;
+    }
+    log_line(LOG_INFO, "host",
+             "process %ld serves from now on; connections go on here to their end", (long)pid);
+    accept_no_more(h);
+}
+
+static void upgrade(struct host *h)
+{
+    if (h->upgrade.pid) {
+        log_line(LOG_WARN, "host", "a new program is just starting");
+        return;
+    }
+    h->upgrade.loop = h->loop;
+    h->upgrade.over = upgrade_over;
+    h->upgrade.ctx = h;
+    int err = upgrade_start(&h->upgrade, h->options->argv, h->server, &h->origin);
+    if (err)
+        log_line(LOG_ERROR, "host", "cannot start a new program: %s; this one goes on",
+                 strerror(err));
 }
 
 static void woken(void *ctx)
@@ -286,8 +326,12 @@ static void woken(void *ctx)
     struct host *h = ctx;
     if (got_stop > 1)
         _exit(0); /* asked twice: at once */
-    if (got_stop && !h->stopping)
+    if (got_stop && !h->drain.at_ns)
         drain(h);
+    if (got_usr2 && !h->stopping) {
+        got_usr2 = 0;
+        upgrade(h);
+    }
     if (got_hup && !h->stopping) {
         got_hup = 0;
         reload(h);
@@ -358,6 +402,7 @@ static int host_attend(struct host *h)
     struct dp_addr proxy = server_listen_addr(h->server, 0);
     loop_on_wake(h->loop, h->options->command ? command_woken : woken, h);
     say_ready(h);
+    upgrade_say_ready();
     if (h->options->command)
         return run_start(h->options->command, &proxy, &h->origin, h->loop);
     signals_start(h->loop);
@@ -391,6 +436,7 @@ int host_serve(const struct options *o)
         log_line(LOG_ERROR, "host", "cannot make an event loop: out of memory or descriptors");
         return 1;
     }
+    upgrade_begin();
     signal(SIGPIPE, SIG_IGN);
     descriptors_raise(&h.origin.files);
     status = host_run(&h);

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define INHERITED_MAX 1024
 #define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 
 static void listen_error(const struct conf_listener *l, struct conf_errors *errors, int err)
@@ -124,10 +125,61 @@ static int listen_beside(const struct conf_listener *l, const int *own, size_t n
     return fd;
 }
 
+/* ---- sockets of the program before this one ---- */
+
+static int inherited[INHERITED_MAX]; /* -1: taken */
+static size_t n_inherited;
+
+void listen_inherit(int fd)
+{
+    if (n_inherited < INHERITED_MAX)
+        inherited[n_inherited++] = fd;
+    else
+        close(fd);
+}
+
+void listen_inherit_end(void)
+{
+    while (n_inherited > 0)
+        if (inherited[--n_inherited] >= 0)
+            close(inherited[n_inherited]);
+}
+
+/* Port 0 means any port, and so the one that it was. */
+static bool listens_on(int fd, const struct dp_addr *addr)
+{
+    struct sockaddr_storage sa;
+    struct dp_addr bound;
+    socklen_t len = sizeof sa;
+    int listening = 0;
+    socklen_t size = sizeof listening;
+    if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening)
+        return false;
+    addr_from_sockaddr(&bound, (const struct sockaddr *)&sa, len);
+    if (addr->port == 0)
+        addr_set_port(&bound, 0);
+    return addr_equal(&bound, addr);
+}
+
+static int inherited_take(const struct dp_addr *addr)
+{
+    for (size_t i = 0; i < n_inherited; i++) {
+        int fd = inherited[i];
+        if (fd < 0 || !listens_on(fd, addr))
+            continue;
+        inherited[i] = -1;
+        return fd;
+    }
+    return -1;
+}
+
 int listen_open(const struct conf_listener *l, const int *own, size_t n_own,
                 struct conf_errors *errors)
 {
-    int fd = listen_on(l, false);
+    int fd = inherited_take(&l->listen);
+    if (fd < 0)
+        fd = listen_on(l, false);
     if (fd < 0 && errno == EADDRINUSE)
         fd = listen_beside(l, own, n_own);
     if (fd < 0)

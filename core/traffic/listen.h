@@ -11,6 +11,11 @@
 int listen_open(const struct conf_listener *listener, const int *own, size_t n_own,
                 struct conf_errors *errors);
 
+/* A listening socket that this process was started with: the listener of its address gets it. Those
+ * that no listener has got are closed at the end. [main] */
+void listen_inherit(int fd);
+void listen_inherit_end(void);
+
 /* From now on it takes no new connection; those under way can still be accepted. */
 void listen_give_up(int fd);
 

@@ -263,6 +263,11 @@ struct dp_addr server_listen_addr(const struct server *s, size_t i)
     return addr;
 }
 
+void server_listen_fds(const struct server *s, int *fd)
+{
+    memcpy(fd, s->service->fd, server_config(s)->n_listeners * sizeof *fd);
+}
+
 /* ---- the end ---- */
 
 static void worker_idle(void *ctx)

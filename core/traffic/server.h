@@ -26,6 +26,9 @@ const struct config *server_config(const struct server *server);
 /* The address listener i is really on (its port, where the configuration says 0). */
 struct dp_addr server_listen_addr(const struct server *server, size_t i);
 
+/* The listening sockets, in the order of the configuration's listeners. They stay the server's. */
+void server_listen_fds(const struct server *server, int *fd);
+
 /* Stops accepting; sessions go on. drained(ctx) is called in the main loop when the last is over. */
 void server_drain(struct server *server, void (*drained)(void *ctx), void *ctx);
 

@@ -85,7 +85,7 @@ class Host:
 
     def __init__(self, t, yaml=None, args=None, ready=r"listening on|server started at",
                  prefix=(), name="dispatch.yaml", port=None, listen="127.0.0.1", wait=True,
-                 env=None, stderr=None, own=False):
+                 env=None, stderr=None, own=False, path=None):
         self.t = t
         self.port = port or world.free_port(listen)
         self.addr = (listen, self.port)
@@ -101,7 +101,7 @@ class Host:
         self.out_path = self.log_path + ".out"
         with open(self.log_path, "wb") as log, open(self.out_path, "wb") as out:
             self.proc = subprocess.Popen(
-                list(prefix) + ([] if own else _unprivileged()) + [program(), *args],
+                list(prefix) + ([] if own else _unprivileged()) + [path or program(), *args],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=log if stderr is None else stderr,
                 env=environment(env))
         t.defer(self.kill)

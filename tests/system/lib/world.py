@@ -99,7 +99,10 @@ class Link:
         run("ip", "link", "set", self.dev, "down")
 
     def carrier_off(self):
+        """The kernel tells of it at most once a second: waits until it has."""
         self.beyond("ip", "link", "set", self.peer, "down")
+        tap.wait_for("no carrier on " + self.dev,
+                     lambda: "NO-CARRIER" in run("ip", "link", "show", self.dev))
 
     def carrier_on(self):
         self.beyond("ip", "link", "set", self.peer, "up")
