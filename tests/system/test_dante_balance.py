@@ -3,12 +3,13 @@
 """The module in Debian's danted: shares exact over all of its processes, for every policy."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
 
 from lib import client, dante, peers, servers, tap, world
-from lib.dante import ANCHOR, ANCHOR6, Balanced, config
+from lib.dante import ANCHOR, ANCHOR6, Balanced, Danted, config
 from lib.host import Host, environment
 from lib.tap import case, check, equal, table, wait_for, within
 from lib.upstream import OK4, Upstream
@@ -100,6 +101,24 @@ def told_and_echoed(t):
     for name, x in d.state().links.items():  # the kernel counts a stream's begin and end as bytes
         more = (int(x.rx) - said[name][0], int(x.tx) - said[name][1])
         check(0 <= min(more) and max(more) <= 2, "bytes in the state", x, said[name])
+
+
+@case("danted's options are on the connection that takes the place of its own",
+      needs=NEEDS + ["ss"])
+def options(t):
+    w = World(t)
+    told = w.serve(servers.tell)
+    text = "external.ip.ip_tos: 16\nexternal.tcp.tcp_nodelay: 1\n" + dante.conf()
+    seen = {}
+    for name, d in (("stock", Danted(t, text.replace(ANCHOR, "a0"))),
+                    ("ours", Balanced(t, config({"a": "interface: a0"}), text))):
+        with client.connect(d.addr, TARGET, told.port) as c:
+            c.line()
+            lines = world.run("ss", "-Htno", "--tos", "src", "10.0.1.1", "dst", TARGET)
+            seen[name] = [re.sub(r"^.*%s:\d+|\d+min.*?\)|class_id:\S+" % TARGET, "", x).split()
+                          for x in lines.splitlines() if "ESTAB" in x]
+    check("tos:0x10" in seen["stock"][0] and "keepalive" in str(seen["stock"]), "of danted's", seen)
+    equal(seen["ours"], seen["stock"], "options")
 
 
 @case("IPv6 destinations by an IPv6 anchor", needs=NEEDS)

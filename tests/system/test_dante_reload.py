@@ -5,10 +5,11 @@ file with a mistake changes nothing."""
 
 import os
 import threading
+import time
 
-from lib import client, servers, tap
+from lib import client, servers, tap, world
 from lib.bind_udp import Udp, UdpTell
-from lib.dante import Balanced, config
+from lib.dante import Balanced, conf, config
 from lib.syslog import Syslog
 from lib.tap import case, check, equal, matches, table, wait_for
 from lib.upstream import Upstream
@@ -23,10 +24,10 @@ ONLY_B = {"b": "interface: b0"}
 class Place:
     """Two links, a server, and a danted that has taken its first connections."""
 
-    def __init__(self, t, links=None, pool="balancer: rr", args=()):
+    def __init__(self, t, links=None, args=(), text=None):
         self.world = World(t)
         self.told = self.world.serve(servers.tell_and_echo)
-        self.danted = Balanced(t, config(links or A1B1, pool=pool), args=args)
+        self.danted = Balanced(t, config(links or A1B1), text, args)
 
     def links(self, count):
         return client.links_of(count, self.danted.addr, TARGET, self.told.port)
@@ -160,7 +161,8 @@ def other_state(t):
     p.danted.reload(config(A3B1).replace("STATE", other))
     log.wait(r"state.*next start")
     equal(p.shares(8), (6, 2), "the rest of the file is in use")
-    equal((os.path.exists(other), p.danted.active()), (False, {"a": 0, "b": 0}), "state files")
+    check(not os.path.exists(other), "there is no other state file")
+    p.danted.wait_active(a=0, b=0)
 
 
 @case("the share goes on where it was when nothing has changed", needs=NEEDS)
@@ -170,6 +172,44 @@ def unchanged(t):
     p.danted.reload()
     whole = before + p.links(6)
     equal((whole.count("a"), whole.count("b")), (6, 2), "over the reload: " + whole)
+
+
+@case("SIGHUPs while children dial: each request is served", needs=NEEDS)
+def while_dialing(t):
+    def late(self, conn):
+        time.sleep(1)
+        return self.serve(conn)
+
+    w = World(t)
+    told = w.serve(servers.tell)
+    ups = [Service(t, Upstream(link.ns, misbehave=late), [(link.name, link.ns, link.gw)])
+           for link in w.links]
+    links = {link.name: "dialer: socks, server: %s:%d" % (link.gw, up.port)
+             for link, up in zip(w.links, ups)}
+    d = Balanced(t, config(links))
+    got = []
+    clients = threading.Thread(target=lambda: got.extend(client.together(
+        20, lambda _: client.link_of(d.addr, TARGET, told.port))))
+    clients.start()
+    wait_for("children dial", lambda: any(x.dialing for x in d.state().links.values()))
+    for weight in (1, 2, 3):
+        d.reload(config({**links, "a": links["a"] + ", weight: %d" % weight}))
+    check(any(x.dialing for x in d.state().links.values()), "and still do")
+    clients.join()
+    equal(([g for g in got if g not in ("a", "b")], len(got)), ([], 20), "failed, all")
+    d.wait_active(a=0, b=0)
+
+
+@case("processes without privilege, as in Debian's danted.conf: root's files are read again",
+      needs=NEEDS)
+def unprivileged(t):
+    p = Place(t, text=conf().replace("privileged: root", "privileged: proxy"))
+    if tap.real_root():
+        for pid in p.danted.pids():
+            check(tap.matches(r"^Uid:\s+\d+\s+(\d+)", world.run("cat", "/proc/%d/status" % pid),
+                              "effective user").group(1) != "0", "no process works as root", pid)
+    p.danted.reload(config(A3B1))
+    equal(p.shares(8), (6, 2), "weights of the new file")
 
 
 @case("30 SIGHUPs under load: no client fails, nothing is left over", needs=NEEDS)
