@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Links that fail under danted, processes of danted's that are killed: no client is to notice."""
 
+import contextlib
 import os
 import signal
+import threading
 import time
 
 from lib import client, dns, servers, tap
@@ -227,6 +229,32 @@ def one_io_child(t):
              lambda: sum(two.danted.active().values()) == len(living()), 5)
     check(alive, "some live")
     serves_on(two)
+
+
+@case("io children die under load, with sockets on their way to them: all is counted off",
+      needs=NEEDS)
+def on_their_way(t):
+    two = Two(t)
+    ends = time.monotonic() + 1.5
+
+    def work(_):
+        while time.monotonic() < ends:
+            with contextlib.suppress(OSError, EOFError, client.Refused):
+                client.link_of(two.danted.addr, TARGET, two.told.port, timeout=2)
+
+    load = threading.Thread(target=client.together, args=(8, work))
+    load.start()
+    for _ in range(4):
+        time.sleep(0.25)  # some load between them; danted makes no children after many deaths
+        for pid in two.danted.pids("io-child")[:1]:
+            os.kill(pid, signal.SIGKILL)
+    load.join()
+
+    def clean():
+        serves_on(two, 1)  # what is lost on its way is looked for when a connection comes
+        return two.danted.active() == {"a": 0, "b": 0}
+
+    wait_for("nothing is counted any more", clean, 10, 0.2)
 
 
 @case("kill -9 of the second mother: sessions live on and are counted, danted serves on",
