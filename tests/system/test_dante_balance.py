@@ -246,6 +246,22 @@ def microsocks(t):
     check("p:w@x" not in d.log() + d.said() + d.state_text(), "the password is shown nowhere")
 
 
+@case("danted's own route {}: the proxy it names is reached by the links in turn", needs=NEEDS)
+def own_route(t):
+    w = World(t)
+    echo = w.serve(servers.tell_and_echo)
+    ups = {link.name: Upstream(link.ns) for link in w.links}
+    proxy = w.serve(lambda conn, name, peer: ups[name](conn, name, peer))
+    text = dante.conf() + ("route {\n    from: 0/0 to: 0/0 via: %s port = %d\n    proxyprotocol: "
+                           "socks_v5\n    command: connect\n}\n" % (TARGET, proxy.port))
+    d = Balanced(t, config(EQUAL), "route.maxfail: 0\n" + text)
+    for _ in range(4):
+        with client.connect(d.addr, TARGET, echo.port) as c:
+            c.send(b"ping")
+            check(c.take(4), "an answer")
+    equal(("".join(proxy.order), "".join(echo.order)), ("abab", "abab"), "links in order")
+
+
 # ---- least connections ----
 
 @case("least connections 3:1: 12 held are 9:3, after them 0:0; 3 times 60 at once leave 0:0",

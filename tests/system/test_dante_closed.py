@@ -9,7 +9,7 @@ import subprocess
 
 from lib import client, dante, servers, tap
 from lib.bind_udp import Udp, UdpTell
-from lib.dante import ANCHOR, Balanced, Danted, config
+from lib.dante import ANCHOR, ANCHOR6, Balanced, Danted, config
 from lib.host import once, sanitized
 from lib.tap import case, check, equal, matches, table, wait_for
 from lib.world import TARGET, TARGET6, Service, World, run
@@ -46,14 +46,16 @@ def no_module(t):
     p.nobody_reached(Danted(t, dante.conf()))
 
 
-@case("no module: nor does ::1 as an anchor, for TCP or UDP", needs=NEEDS)
+@case("no module: nor does the IPv6 one, set up as the manual says, for TCP or UDP", needs=NEEDS)
 def no_module6(t):
     p = Place(t)
+    dante.anchor6_add(t)
     for link in p.world.links:
         p.told.add(link.name, link.ns, TARGET6)
     tell = UdpTell(t, p.world, TARGET6)
-    d = Danted(t, "timeout.connect: 1\n" + dante.conf("::1"))
+    d = Danted(t, dante.conf(ANCHOR6))
     check(client.ask(d.addr, TARGET6, p.told.port) != 0, "a request fails")
+    d.wait_log(r"tcp/connect .*fd00:dead::1")
     udp = Udp(d.addr)
     t.defer(udp.close)
     udp.silent(TARGET6, tell.port)

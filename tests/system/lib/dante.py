@@ -184,9 +184,12 @@ def conf(*external):
 
 
 def anchor6_add(t):
-    """The IPv6 anchor is an address of the loopback interface, for danted to start with it."""
+    """Sets up the IPv6 anchor as dispatch-dante.8 has it."""
+    rule = ("from", ANCHOR6, "prohibit")
     world.run("ip", "addr", "add", ANCHOR6 + "/128", "dev", "lo", "nodad")
     t.defer(world.run, "ip", "addr", "del", ANCHOR6 + "/128", "dev", "lo")
+    world.run("ip", "-6", "rule", "add", *rule)
+    t.defer(world.run, "ip", "-6", "rule", "del", *rule)
 
 
 def module():
