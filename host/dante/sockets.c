@@ -137,12 +137,13 @@ static int type_of(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ? 0 : type;
 }
 
-/* danted asks for the client's own port when it is to connect, and never when it is to listen; the
- * few exceptions (a client's port below 1024) are put right when it connects. */
+/* danted asks for the client's own port when it is to connect, and for any when that is below 1024;
+ * when it is to listen, for the one that the client wants, or for any. So a client with a port below
+ * 1024 is taken for one that connects, and cannot have danted listen. */
 static bool will_connect(uint16_t port)
 {
     const struct dp_addr client = client_addr();
-    return !client.salen || port == client.port;
+    return !client.salen || port == client.port || (port == 0 && client.port < IPPORT_RESERVED);
 }
 
 static int bind_anchored(int fd, const struct dp_addr *addr, bool again)

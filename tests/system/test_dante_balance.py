@@ -103,6 +103,19 @@ def told_and_echoed(t):
         check(0 <= min(more) and max(more) <= 2, "bytes in the state", x, said[name])
 
 
+@case("clients with ports below 1024 take their turns as others do", needs=NEEDS)
+def reserved_ports(t):
+    w = World(t)
+    told = w.serve(servers.tell)
+    d = Balanced(t, config(EQUAL))
+    for n, wanted in enumerate("ababab"):
+        with client.connect(d.addr, TARGET, told.port, source="127.0.0.1",
+                            source_port=810 + n) as c:
+            link, addr, port = c.line().split()
+            equal((link, c.bound), (wanted, (addr, int(port))), "link, BND of the reply")
+    log_agrees(d, told)
+
+
 @case("danted's options are on the connection that takes the place of its own",
       needs=NEEDS + ["ss"])
 def options(t):

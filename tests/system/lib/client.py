@@ -47,13 +47,14 @@ def login(user, password):
 class Client:
     """One connection to the proxy at `to`, an (address, port) pair."""
 
-    def __init__(self, to, timeout=20.0, rcvbuf=0, source=None):
+    def __init__(self, to, timeout=20.0, rcvbuf=0, source=None, source_port=0):
         family = socket.AF_INET6 if ":" in to[0] else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         if source:
-            self.sock.bind((source, 0))
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.sock.bind((source, source_port))
         self.sock.settimeout(timeout)
         self.sock.connect(to)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
