@@ -45,12 +45,21 @@ struct conf_link {
     size_t n_dns;
 };
 
+enum { STICKY_CLIENT = 1, STICKY_HOST = 2 };
+
+/* Which connections keep to the link of those before. */
+struct conf_sticky {
+    uint32_t by; /* STICKY_, all of them; 0: not sticky */
+    int64_t ttl; /* ns since the last such connection */
+};
+
 struct conf_pool {
     const char *name;
     struct conf_instance balancer;
     const struct conf_link *const *link;
     size_t n_links;
     uint32_t retries; /* other links tried after the first */
+    struct conf_sticky sticky;
 };
 
 enum { PROTO_SOCKS5 = 1, PROTO_RAW = 2 }; /* a raw listener speaks nothing else */

@@ -116,6 +116,14 @@ static void dump_link(const struct dump *d, const struct conf_link *link)
     print_options(d, &link->dialer);
 }
 
+static void dump_sticky(const struct conf_sticky *sticky, FILE *out)
+{
+    static const char *const by[] = {"", "client", "host", "client, host"};
+    char ttl[UNITS_TEXT];
+    fprintf(out, "    sticky: {by: [%s], ttl: %s}\n", by[sticky->by],
+            units_duration_text(sticky->ttl, ttl));
+}
+
 static void dump_pool(const struct dump *d, const struct conf_pool *pool)
 {
     fputs("  ", d->out);
@@ -128,6 +136,8 @@ static void dump_pool(const struct dump *d, const struct conf_pool *pool)
         print_link_name(d, pool->link[i]);
     }
     fprintf(d->out, "]\n    retries: %" PRIu32 "\n", pool->retries);
+    if (pool->sticky.by)
+        dump_sticky(&pool->sticky, d->out);
     print_options(d, &pool->balancer);
 }
 

@@ -3,6 +3,8 @@
  */
 #include "config/build.h"
 
+#include <string.h>
+
 #include <stdio.h>
 
 struct pool_keys {
@@ -30,11 +32,32 @@ static const struct dp_opt pool_opts[] = {
      .max = 15,
      .dflt = "2"},
     {.name = "backup", .type = OPTION_LATER},
-    {.name = "sticky", .type = OPTION_LATER},
+    {.name = "sticky", .type = OPTION_MAP},
     {.name = "health-check", .type = OPTION_LATER},
     {.name = "when-all-down", .type = OPTION_LATER},
 };
 static const struct option_table pool_table = OPTION_TABLE(pool_opts);
+
+struct sticky_keys {
+    struct dp_list by;
+    int64_t ttl;
+};
+
+static const struct dp_opt sticky_opts[] = {
+    {.name = "by",
+     .type = DP_LIST,
+     .flags = DP_REQUIRED,
+     .offset = offsetof(struct sticky_keys, by),
+     .min = 1,
+     .max = 2},
+    {.name = "ttl",
+     .type = DP_DURATION,
+     .offset = offsetof(struct sticky_keys, ttl),
+     .min = INT64_C(1000000000),
+     .max = 7 * 24 * 3600 * INT64_C(1000000000),
+     .dflt = "10m"},
+};
+static const struct option_table sticky_table = OPTION_TABLE(sticky_opts);
 
 /* What all pools need to fill in their members. */
 struct members {
@@ -72,6 +95,41 @@ static void pool_members(const struct build *b, const struct option_scope *scope
     pool->n_links = links->n;
 }
 
+static uint32_t sticky_by(const struct option_scope *scope, const struct dp_list *by)
+{
+    const struct tree_node *node = tree_find(scope->map, "by");
+    uint32_t all = 0;
+    for (uint32_t i = 0; i < by->n; i++) {
+        const char *name = by->item[i].p;
+        uint32_t one = strcmp(name, "client") == 0 ? STICKY_CLIENT
+                       : strcmp(name, "host") == 0 ? STICKY_HOST
+                                                   : 0;
+        if (!one)
+            option_error(scope, tree_item(node, i), "by", "\"%s\" is none of client, host", name);
+        else if (all & one)
+            option_error(scope, tree_item(node, i), "by", "\"%s\" is named twice", name);
+        all |= one;
+    }
+    return all;
+}
+
+static void pool_sticky(const struct option_scope *pool, struct conf_sticky *sticky)
+{
+    const struct tree_node *map = tree_find(pool->map, "sticky");
+    if (!map || map->kind != TREE_MAP)
+        return; /* none, or reported */
+    struct option_scope scope = *pool;
+    scope.map = map;
+    scope.what = memory_printf(pool->memory, "%ssticky: ", pool->what);
+    const struct sticky_keys *keys =
+        scope.what ? option_bind(&scope, &sticky_table, sizeof *keys) : NULL;
+    if (!keys)
+        return;
+    option_unknown(&scope, &sticky_table, 1);
+    sticky->by = sticky_by(&scope, &keys->by);
+    sticky->ttl = keys->ttl;
+}
+
 static void pool_build(struct build *b, const struct tree_node *entry,
                        const struct members *members, struct conf_pool *pool)
 {
@@ -83,6 +141,7 @@ static void pool_build(struct build *b, const struct tree_node *entry,
         return;
     pool->name = entry->key;
     pool->retries = keys->retries;
+    pool_sticky(&scope, &pool->sticky);
     build_instance(b, &scope, &pool_table, DP_BALANCER, keys->balancer, &pool->balancer);
     pool_members(b, &scope, &keys->links, members, pool);
 }

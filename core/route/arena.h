@@ -15,7 +15,15 @@
 struct arena;
 
 /* What lies in a block, for processes that look for the same one. */
-enum arena_kind { ARENA_ANY, ARENA_LINK, ARENA_POOL, ARENA_SLOTS, ARENA_LEDGER, ARENA_OWNER };
+enum arena_kind {
+    ARENA_ANY,
+    ARENA_LINK,
+    ARENA_POOL,
+    ARENA_SLOTS,
+    ARENA_LEDGER,
+    ARENA_OWNER,
+    ARENA_STICKY
+};
 
 /* Room for `size` bytes; untouched pages cost nothing. `fd` -1: memory of this process alone. Else
  * shared: with processes forked from it, and with whoever maps the file; it must be empty, gets all

@@ -18,6 +18,7 @@ static void pool_destroy(struct ref *r)
     struct pool *pool = (struct pool *)((char *)r - offsetof(struct pool, ref));
     pool_view_free(pool_swap(pool, NULL));
     arena_free(pool->arena, pool->state);
+    arena_free(pool->arena, pool->sticky);
     ref_drop(&pool->balancer->ref);
     free(pool);
 }
@@ -152,13 +153,28 @@ static uint32_t pick_around(struct pool *pool, const struct pool_view *view,
     return i != DP_NONE ? i : pick_checked(pool, handle, flow, seen);
 }
 
+/* The member that the flow had last time, if nothing speaks against it. */
+static uint32_t pick_again(const struct pool *pool, const struct pool_view *view,
+                           const struct dp_pool *handle, const struct dp_flow *flow, uint64_t key)
+{
+    uint64_t link = key ? sticky_get(pool->sticky, key, flow->now) : 0;
+    for (uint32_t i = 0; link && i < view->dp.n; i++)
+        if (view->link[i]->hash == link)
+            return dp_allowed(handle, flow, i) && link_is_in_use(view->link[i]) ? i : DP_NONE;
+    return DP_NONE;
+}
+
 bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct claim *claim)
 {
     const struct pool_view *view = pool_seen(pool);
     struct dp_pool handle = pool_handle(pool, view);
     const struct link *trial = NULL;
+    uint32_t by = __atomic_load_n(&pool->sticky_by, __ATOMIC_ACQUIRE);
+    uint64_t key = by ? sticky_key(by, flow) : 0;
     for (unsigned try = 0;; try++) {
-        uint32_t seen, i = pick_checked(pool, &handle, flow, &seen);
+        uint32_t seen = DP_NONE, i = pick_again(pool, view, &handle, flow, key);
+        if (i == DP_NONE)
+            i = pick_checked(pool, &handle, flow, &seen);
         if (i != DP_NONE && !link_is_in_use(view->link[i]))
             i = pick_around(pool, view, &handle, flow, i, &seen, &trial);
         if (i == DP_NONE)
@@ -177,6 +193,7 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct
                                 .slot = slot,
                                 .dialing = true,
                                 .trial = link == trial,
+                                .sticky = key,
                                 .at_ns = flow->now};
         claim->ticket = claim_record(claim);
         return true;
@@ -195,6 +212,10 @@ void pool_bar(const struct pool *pool, uint64_t *tried, bool (*bar)(const struct
 
 void claim_connected(struct claim *claim, int64_t now_ns)
 {
+    struct pool *pool = claim->pool;
+    if (claim->sticky)
+        sticky_put(pool->sticky, claim->sticky, claim->link->hash, now_ns,
+                   dp_load(&pool->sticky_ttl));
     claim->dialing = false;
     claim->connected_ns = now_ns;
     dp_add(&claim->link->stat->dialing, UINT32_MAX); /* one less */

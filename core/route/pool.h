@@ -9,6 +9,7 @@
 
 #include "route/ledger.h"
 #include "route/link.h"
+#include "route/sticky.h"
 
 struct pool_view;
 
@@ -23,6 +24,9 @@ struct pool {
     struct pool_view *view; /* atomic: published */
     uint64_t gen;           /* of the last view built [main] */
     uint32_t retries;       /* atomic */
+    uint32_t sticky_by;     /* atomic; 0: not sticky */
+    int64_t sticky_ttl;     /* atomic */
+    struct sticky *sticky;  /* set before the first sticky_by [main] */
     uint32_t misled;        /* atomic: picks that were out of range or not allowed */
 };
 
@@ -32,6 +36,7 @@ struct claim {
     struct link *link;
     uint32_t slot;
     uint32_t ticket; /* in the ledger; 0: none */
+    uint64_t sticky; /* key to remember the link by; 0: none */
     bool dialing;
     bool trial; /* of a link that is out, until the dial has shown what becomes of it */
     int64_t at_ns, connected_ns;

@@ -67,6 +67,18 @@ static struct pool_view *view_make(struct router *r, const struct conf_pool *con
     return view;
 }
 
+/* A pool that was not sticky before gets its table. */
+static int sticky_make(struct router *r, const struct conf_pool *conf, struct pool *pool,
+                       struct conf_errors *errors)
+{
+    if (!conf->sticky.by || pool->sticky)
+        return 0;
+    pool->sticky = sticky_new(r->arena, pool->hash);
+    if (!pool->sticky)
+        conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
+    return pool->sticky ? 0 : -1;
+}
+
 static int pools_make(struct router *r, const struct router *old, struct arena *arena,
                       struct trash *trash, struct conf_errors *errors)
 {
@@ -76,7 +88,7 @@ static int pools_make(struct router *r, const struct router *old, struct arena *
         r->pool[i] = pool_take_over(old, conf);
         if (!r->pool[i])
             r->pool[i] = pool_new(r->config, conf, arena, trash, errors);
-        if (r->pool[i])
+        if (r->pool[i] && sticky_make(r, conf, r->pool[i], errors) == 0)
             r->view[i] = view_make(r, conf, r->pool[i], errors);
         failed += !r->view[i];
     }
@@ -112,7 +124,10 @@ struct router *router_new(struct config *config, const struct router *old, struc
 void router_publish(struct router *r)
 {
     for (size_t i = 0; i < r->config->n_pools; i++) {
-        dp_store(&r->pool[i]->retries, r->config->pool[i].retries);
+        const struct conf_pool *conf = &r->config->pool[i];
+        dp_store(&r->pool[i]->retries, conf->retries);
+        dp_store(&r->pool[i]->sticky_ttl, conf->sticky.ttl);
+        __atomic_store_n(&r->pool[i]->sticky_by, conf->sticky.by, __ATOMIC_RELEASE);
         r->view[i] = pool_swap(r->pool[i], r->view[i]);
     }
 }

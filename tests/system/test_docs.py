@@ -115,6 +115,7 @@ SECTIONS = {
     "POOLS": ("pool.c", "pool_opts", SMALLEST + "pools: {all: {%s}}\n"),
     "LISTENERS": ("listener.c", "listener_opts", SMALLEST + "listeners: {main: {%s}}\n"),
     "TIMEOUTS": ("config.c", "timeout_opts", SMALLEST + "timeouts: {%s}\n"),
+    "STICKY": ("pool.c", "sticky_opts", SMALLEST + "pools: {all: {sticky: {%s}}}\n"),
     "DANTE": ("dante.c", "dante_opts", SMALLEST + "dante: {%s}\n"),
 }
 SOCKS = "dialer: socks, server: 127.0.0.1:1080"
@@ -124,7 +125,8 @@ SAMPLES = {
     "workers": "auto", "plugin-path": "[plugins, /nowhere]",
     "dialer": "iface", "weight": "3", "max-connections": "200", "via": "wifi",
     "dns": "[192.0.2.53, \"[2001:db8::53]:5353\"]",
-    "balancer": "leastconn", "retries": "0",
+    "balancer": "leastconn", "retries": "0", "sticky": "{by: client}",
+    "by": "[client, host]", "ttl": "1m",
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
     "open": "no", "early-reply": "yes", "max-connections-per-client": "40", "fast-open": "yes",
     "handshake": "5s", "connect": "1m", "attempt": "250ms", "idle": "0", "drain": "0",
@@ -155,8 +157,9 @@ def bound(title):
 def with_key(title, key, value):
     """A file with this key in that section."""
     line = "%s: %s" % (key, value)
-    if title == "DANTE" and key != "anchors":
-        line += ", anchors: 127.0.0.2"
+    needed = {"DANTE": ("anchors", "127.0.0.2"), "STICKY": ("by", "client")}.get(title)
+    if needed and key != needed[0]:
+        line += ", %s: %s" % needed
     if title != "LINKS":
         return SECTIONS[title][2] % line
     rest = "interface: wwan0" if key == "dialer" else SOCKS
@@ -192,19 +195,22 @@ def ranges(t, title):
 def defaults(t):
     file = t.file("dispatch.yaml", "links: {wifi: {interface: wlan0}}\n")
     dump = once("--dump-config", "-c", file)[1].replace(t.dir + "/", "")
+    file = t.file("sticky.yaml", with_key("STICKY", "by", "client"))
+    dump += once("--dump-config", "-c", file)[1]
     compared = set()
     for title in SECTIONS:
         for key, line in documented(title).items():
             default = re.search(r"default (\S+)$", line)
             if default and key != "open":  # not printed where it changes nothing
-                matches(r"^ *%s: %s$" % (key, re.escape(default.group(1))), dump, "the default")
+                matches(r"^ *(?:sticky: \{.*)?\b%s: %s\}?$" % (key, re.escape(default.group(1))), dump,
+                        "the default")
                 compared.add(key)
     check(compared >= {"workers", "weight", "dialer", "balancer", "retries", "listen", "idle"},
           "they were compared", compared)
 
 
 @table("keys of a later version are named and refused",
-       [(s, s) for s in SECTIONS if s not in ("TIMEOUTS", "DANTE")])
+       [(s, s) for s in SECTIONS if s not in ("TIMEOUTS", "STICKY", "DANTE")])
 def later_keys(t, title):
     named = matches(r"^\.It %s\n\.Ic (.*)$" % title.lower(), section(read(FORMAT), "CAVEATS"),
                     "the list of " + title).group(1)

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ * sticky.c: which link a client or host had last.
+ *
+ * An entry is read and written without a lock. Its key stands there mixed with its link, so that
+ * halves of two entries make none: they match no key that is asked for.
+ */
+#include "route/sticky.h"
+#include "base/addr.h"
+
+#include <string.h>
+#include <xxhash.h>
+#ifdef HAVE_LIBPSL
+#include <libpsl.h>
+#endif
+
+#define BUCKETS 16384u /* 1.5 MiB that are touched as they are used */
+#define WAYS 4u
+#define NAME_MAX_LEN 255
+
+struct entry {
+    uint64_t mixed, link; /* key ^ link */
+    int64_t until_ns;     /* 0: never used */
+};
+
+struct sticky {
+    struct entry entry[BUCKETS][WAYS];
+};
+
+struct sticky *sticky_new(struct arena *arena, uint64_t pool)
+{
+    return arena_share(arena, ARENA_STICKY, pool, sizeof(struct sticky));
+}
+
+/* ---- keys ---- */
+
+/* example.co.uk of www.example.co.uk; the whole name where there is no such thing, or no list. */
+static const char *registrable(const char *name)
+{
+#ifdef HAVE_LIBPSL
+    const psl_ctx_t *list = psl_builtin();
+    const char *domain = list ? psl_registrable_domain(list, name) : NULL;
+    return domain ? domain : name;
+#else
+    return name;
+#endif
+}
+
+static uint64_t hash_ip(const struct dp_addr *addr, uint64_t seed)
+{
+    struct dp_addr a = *addr;
+    addr_unmap(&a);
+    if (addr_family(&a) == AF_INET6)
+        return XXH64(&((const struct sockaddr_in6 *)&a.sa)->sin6_addr, 16, seed);
+    return XXH64(&((const struct sockaddr_in *)&a.sa)->sin_addr, 4, seed);
+}
+
+/* Names are the same in any case, and with a dot at the end (RFC 4343; RFC 1034, section 3.1). */
+static uint64_t hash_name(const struct dp_addr *addr, uint64_t seed)
+{
+    char name[NAME_MAX_LEN + 1];
+    size_t len = addr->name_len < NAME_MAX_LEN ? addr->name_len : NAME_MAX_LEN;
+    if (len && addr->name[len - 1] == '.')
+        len--;
+    for (size_t i = 0; i < len; i++) {
+        char c = addr->name[i];
+        name[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+    }
+    name[len] = '\0';
+    const char *from = registrable(name);
+    return XXH64(from, strlen(from), seed);
+}
+
+uint64_t sticky_key(unsigned by, const struct dp_flow *flow)
+{
+    uint64_t key = 0;
+    if (by & STICKY_CLIENT && flow->client.salen)
+        key = hash_ip(&flow->client, 1);
+    if (by & STICKY_HOST && flow->dest.salen)
+        key = hash_ip(&flow->dest, key + 2);
+    else if (by & STICKY_HOST && flow->dest.name_len)
+        key = hash_name(&flow->dest, key + 2);
+    return key;
+}
+
+/* ---- the table ---- */
+
+static const struct entry *bucket_of(const struct sticky *s, uint64_t key)
+{
+    return s->entry[key % BUCKETS];
+}
+
+uint64_t sticky_get(const struct sticky *s, uint64_t key, int64_t now_ns)
+{
+    const struct entry *e = bucket_of(s, key);
+    for (unsigned i = 0; i < WAYS; i++, e++) {
+        uint64_t link = dp_load(&e->link);
+        if ((dp_load(&e->mixed) ^ link) == key && dp_load(&e->until_ns) > now_ns)
+            return link;
+    }
+    return 0;
+}
+
+/* The key's own place, or that of the entry which would be forgotten next. */
+static struct entry *place_for(struct sticky *s, uint64_t key)
+{
+    struct entry *bucket = s->entry[key % BUCKETS], *oldest = bucket;
+    for (struct entry *e = bucket; e < bucket + WAYS; e++) {
+        if ((dp_load(&e->mixed) ^ dp_load(&e->link)) == key)
+            return e;
+        if (dp_load(&e->until_ns) < dp_load(&oldest->until_ns))
+            oldest = e;
+    }
+    return oldest;
+}
+
+void sticky_put(struct sticky *s, uint64_t key, uint64_t link, int64_t now_ns, int64_t ttl_ns)
+{
+    struct entry *e = place_for(s, key);
+    int64_t until_ns = now_ns + ttl_ns;
+    /* A little late is not late: most connections of a client write nothing here. */
+    if (dp_load(&e->link) == link && (dp_load(&e->mixed) ^ link) == key &&
+        until_ns - dp_load(&e->until_ns) < ttl_ns / 64)
+        return;
+    dp_store(&e->link, link);
+    dp_store(&e->mixed, key ^ link);
+    dp_store(&e->until_ns, until_ns);
+}
