@@ -92,21 +92,40 @@ static int slots_place(struct pool *pool, struct pool_view *view, const struct p
 /* ---- slots of an arena that processes share ---- */
 
 /* Before the slots themselves: whose each is, so that all processes agree, whichever views they have
- * been through. Written by the process that makes the arena's blocks; a slot is never given away. */
+ * been through. Written by the process that makes the arena's blocks. */
 struct directory {
     uint64_t link[POOL_SLOTS_MAX]; /* hashes; 0: free; atomic */
 };
 
-static uint32_t slot_find(struct directory *d, uint64_t link, bool owner)
+static bool view_has(const struct pool_view *view, uint64_t link)
 {
-    for (uint32_t s = 0; s < POOL_SLOTS_MAX; s++) {
-        uint64_t has = dp_load(&d->link[s]);
-        if (!has && owner)
-            dp_store(&d->link[s], has = link);
-        if (has == link)
-            return s;
-    }
-    return POOL_SLOTS_MAX;
+    for (uint32_t i = 0; view && i < view->dp.n; i++)
+        if (view->link[i]->hash == link)
+            return true;
+    return false;
+}
+
+static uint32_t slot_find(const struct directory *d, uint64_t link)
+{
+    uint32_t s = 0;
+    while (s < POOL_SLOTS_MAX && dp_load(&d->link[s]) != link)
+        s++;
+    return s;
+}
+
+/* One that no link has had, or else one whose link is neither in this view nor in the one in use.
+ * A process that is still at an older one may write to it: a number of the balancer's, once. */
+static uint32_t slot_take(struct directory *d, const struct pool_view *view, uint64_t link)
+{
+    uint32_t s = slot_find(d, 0);
+    for (uint32_t i = 0; s == POOL_SLOTS_MAX && i < POOL_SLOTS_MAX; i++)
+        if (!view_has(view, d->link[i]) && !view_has(view->pool->view, d->link[i]))
+            s = i;
+    if (s == POOL_SLOTS_MAX)
+        return s;
+    memset((char *)view->slots + (size_t)s * view->slot_stride, 0, view->slot_stride);
+    dp_store(&d->link[s], link);
+    return s;
 }
 
 static int slots_share(struct pool *pool, struct pool_view *view)
@@ -119,7 +138,9 @@ static int slots_share(struct pool *pool, struct pool_view *view)
         return -1;
     view->slots = d + 1;
     for (uint32_t i = 0; i < view->dp.n; i++) {
-        uint32_t s = slot_find(d, view->link[i]->hash, arena_is_mine(pool->arena));
+        uint32_t s = slot_find(d, view->link[i]->hash);
+        if (s == POOL_SLOTS_MAX && arena_is_mine(pool->arena))
+            s = slot_take(d, view, view->link[i]->hash);
         if (s == POOL_SLOTS_MAX)
             return -1;
         view->slot_link[s] = view->link[i];

@@ -609,6 +609,36 @@ Test(pool, reloads_without_end)
     free(m[1]);
 }
 
+/* Where processes share the arena, slots of links that have gone are taken when there are no others;
+ * the link that stays has its own all the time. */
+Test(pool, shared_slots_without_end)
+{
+    struct world w;
+    struct made *m[12];
+    world_open(&w, 4096);
+    arena_destroy(w.arena);
+    w.arena = arena_new_shared((size_t)16 << 20);
+    cr_assert(w.arena != NULL);
+    for (uint32_t i = 0; i < LENGTH(m); i++) {
+        m[i] = make(NULL, 400, 0, i + 1);
+        m[i]->number[0] = 0;
+        cr_assert(eq(int, apply(&w, m[i]), 0), "round %u: %s", i, w.errors.line[0]);
+        cr_expect(eq(u64, state_of(&w, "L0")->done, i));
+        state_of(&w, "L0")->done++;
+        uint64_t slots[POOL_TRIED_WORDS] = {0};
+        for (size_t k = 0; k < 400; k++) {
+            uint32_t s = slot_of(&w, m[i]->name[k]);
+            cr_assert(not(slots[s / 64] >> (s % 64) & 1), "round %u: slot %u twice", i, s);
+            slots[s / 64] |= UINT64_C(1) << (s % 64);
+            cr_expect(k == 0 || state_of(&w, m[i]->name[k])->done == 0);
+            state_of(&w, m[i]->name[k])->done += k != 0;
+        }
+    }
+    world_close(&w);
+    for (size_t i = 0; i < LENGTH(m); i++)
+        free(m[i]);
+}
+
 /* A link by way of another: that one changes, so both are made anew. */
 Test(pool, via)
 {
