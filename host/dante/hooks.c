@@ -38,7 +38,7 @@ HOOK int connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 HOOK int listen(int fd, int backlog)
 {
-    if (!socket_is_ours(fd) || !module_enter())
+    if (!module_enter())
         return libc()->listen(fd, backlog);
     return hook_leave(socket_listen(fd, backlog));
 }

@@ -30,6 +30,7 @@ static struct {
     bool busy;        /* the module's own calls pass */
     bool mother;      /* reads configurations */
     bool daemonizing; /* the child that is made now is the mother */
+    bool serves;      /* as module_serves() */
     const char *file;
     struct shared shared;
     struct ledger *ledger;
@@ -230,13 +231,13 @@ static int config_reload(struct conf_errors *errors)
 }
 
 /* danted's mother works as its unprivileged user, and reads its own file as root. */
-static int reload_as_root(struct conf_errors *errors)
+static int as_root(int (*act)(struct conf_errors *errors), struct conf_errors *errors)
 {
     uid_t real, effective, saved;
     if (getresuid(&real, &effective, &saved) < 0)
         return -1;
     bool raise = effective != 0 && (saved == 0 || real == 0) && seteuid(0) == 0;
-    int err = config_reload(errors);
+    int err = act(errors);
     if (raise && seteuid(effective) < 0)
         abort(); /* never go on as root */
     return err;
@@ -258,7 +259,7 @@ void module_check(const struct dp_addr *addr)
 {
     bool start = module.checked_ns == 0, begins = check_begins(addr, clock_now_ns());
     struct conf_errors errors = {0};
-    if (begins && !start && reload_as_root(&errors) == 0) {
+    if (begins && !start && as_root(config_reload, &errors) == 0) {
         log_line(LOG_INFO, "config", "reloaded");
     } else if (begins && !start) {
         errors_say(&errors);
@@ -266,6 +267,25 @@ void module_check(const struct dp_addr *addr)
     }
     conf_errors_free(&errors);
     module.checked_ns = clock_now_ns();
+}
+
+static int state_show(struct conf_errors *errors)
+{
+    const struct conf_dante *dante = module.router->config->dante;
+    int err = dante->state ? shared_show(&module.shared, dante->state) : 0;
+    if (err)
+        conf_error(errors, dante->node, "dante: state: %s: %s", dante->state, strerror(-err));
+    return err;
+}
+
+void module_serves(void)
+{
+    struct conf_errors errors = {0};
+    if (module.serves)
+        return;
+    module.serves = true;
+    if (as_root(state_show, &errors) < 0)
+        module_refuse("%s", errors.n ? errors.line[0] : "out of memory");
 }
 
 /* ---- claims of processes that have ended ---- */

@@ -27,6 +27,9 @@ struct ledger *module_ledger(void);
  * each of its external addresses is there. [mother] */
 void module_check(const struct dp_addr *addr);
 
+/* danted listens: it is the one that serves. [mother] */
+void module_serves(void);
+
 /* danted cannot work like this: says why, and ends it. */
 __attribute__((noreturn, format(printf, 1, 2))) void module_refuse(const char *fmt, ...);
 

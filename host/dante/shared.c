@@ -23,48 +23,75 @@ struct published {
     char text[2][SHARED_TEXT_MAX];
 };
 
-/* A new file under this name, whole from its first moment on; an old one stays with who has it. */
+/* A new file beside the one of this name, with room for the arena. */
 static int file_make(const char *file, char made[4096])
 {
     if (snprintf(made, 4096, "%s.%ld", file, (long)getpid()) >= 4096)
         return -ENAMETOOLONG;
     unlink(made);
     int fd = open(made, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    return fd < 0 ? -errno : fd;
+    if (fd < 0)
+        return -errno;
+    int err = posix_fallocate(fd, 0, (off_t)ARENA_SIZE);
+    if (!err)
+        return fd;
+    unlink(made);
+    libc()->close(fd);
+    return -err;
 }
 
-static int arena_in_file(struct shared *s, const char *file)
+static int file_try(const char *file)
 {
     char made[4096];
-    int fd = file_make(file, made), err = 0;
+    int fd = file_make(file, made);
     if (fd < 0)
         return fd;
-    s->arena = arena_new(ARENA_SIZE, fd);
-    if (!s->arena || fchmod(fd, 0644) < 0 || rename(made, file) < 0)
-        err = -errno;
-    if (err)
-        unlink(made);
+    unlink(made);
     libc()->close(fd);
-    return err;
+    return 0;
 }
 
 int shared_make(struct shared *s, const char *file)
 {
-    int err = 0;
-    if (file)
-        err = arena_in_file(s, file);
-    else if (!(s->arena = arena_new_shared(ARENA_SIZE)))
-        err = -ENOMEM;
+    int err = file ? file_try(file) : 0;
     if (err)
         return err;
+    s->arena = arena_new_shared(ARENA_SIZE);
     s->published = mmap(NULL, sizeof *s->published, PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    s->owner = arena_share(s->arena, ARENA_OWNER, 0, sizeof *s->owner);
+    s->owner = s->arena ? arena_share(s->arena, ARENA_OWNER, 0, sizeof *s->owner) : NULL;
     if (s->published == MAP_FAILED || !s->owner)
         return -ENOMEM;
     madvise(s->published, sizeof *s->published, MADV_DONTDUMP); /* it holds secrets */
     s->owner->pid = (uint32_t)getpid();
     return 0;
+}
+
+/* From here on the arena lies in the file, where it has always been in memory. */
+static int arena_move(const struct shared *s, int fd)
+{
+    struct arena *moved = arena_new(ARENA_SIZE, fd);
+    if (!moved)
+        return -errno;
+    memcpy(moved, s->arena, ARENA_SIZE);
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+    return mremap(moved, ARENA_SIZE, ARENA_SIZE, flags, s->arena) == MAP_FAILED ? -errno : 0;
+}
+
+/* Whole from its first moment on; an old one stays with who has it. */
+int shared_show(const struct shared *s, const char *file)
+{
+    char made[4096];
+    int fd = file_make(file, made);
+    if (fd < 0)
+        return fd;
+    int err = arena_move(s, fd);
+    if (!err && (fchmod(fd, 0644) < 0 || rename(made, file) < 0))
+        err = -errno;
+    if (err)
+        unlink(made);
+    libc()->close(fd);
+    return err;
 }
 
 void shared_publish(struct shared *s, const char *text, size_t len)

@@ -24,8 +24,14 @@ struct shared {
     struct published *published;
 };
 
-/* `file`: where to put the arena, or NULL. Returns 0 or a negative errno. [mother] */
+/* `file`: where the arena is to be seen, or NULL; it is tried whether it can be made. Returns 0 or a
+ * negative errno. [mother] */
 int shared_make(struct shared *shared, const char *file);
+
+/* Puts the arena into the file, before there are other processes. Not earlier than danted serves: one
+ * that only checks its configuration, or does not get its port, must not take the place of the one
+ * that does. [mother] */
+int shared_show(const struct shared *shared, const char *file);
 
 /* Publishes a configuration as text, SHARED_TEXT_MAX at most, of its next generation. [mother] */
 void shared_publish(struct shared *shared, const char *text, size_t len);

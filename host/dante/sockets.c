@@ -194,12 +194,17 @@ int socket_name(int fd, struct sockaddr *sa, socklen_t *len)
 
 int socket_listen(int fd, int backlog)
 {
-    if (table[fd].state == ARMED && module_is_mother())
+    bool armed = socket_is_ours(fd) && table[fd].state == ARMED;
+    if (armed && module_is_mother())
         module_refuse("an anchor is also an `internal` address in danted.conf: clients would be "
                       "taken for what leaves; choose another anchor");
-    if (table[fd].state == ARMED)
+    if (armed)
         return -EADDRNOTAVAIL; /* fails closed: nobody could reach it there */
-    return libc()->listen(fd, backlog) < 0 ? -errno : 0;
+    if (libc()->listen(fd, backlog) < 0)
+        return -errno;
+    if (module_is_mother())
+        module_serves();
+    return 0;
 }
 
 /* ---- connect() ---- */
