@@ -353,32 +353,13 @@ static bool is_danted(void)
     return strcmp(name, "danted") == 0 || strcmp(name, "sockd") == 0;
 }
 
-/* `danted -V` checks its configuration and ends: it must not take the place of one that serves. */
-static bool only_checks(int argc, char **argv)
-{
-    static const char danted_options[] = "DLN:Vd:f:hnp:v";
-    bool found = false;
-    char **words = calloc((size_t)argc + 1, sizeof *words); /* getopt() changes their order */
-    if (!words)
-        return false;
-    memcpy(words, argv, (size_t)argc * sizeof *words);
-    int was = opterr;
-    opterr = 0;
-    for (int option; (option = getopt(argc, words, danted_options)) != -1;)
-        found |= option == 'V';
-    opterr = was;
-    optind = 1; /* danted's own turn */
-    free(words);
-    return found;
-}
-
 /* Returns 0, or the mistakes. */
-static int start_config(bool check, struct conf_errors *errors)
+static int start_config(struct conf_errors *errors)
 {
     struct config *config = config_read(errors);
     if (!config)
         return -1;
-    int err = shared_make(&module.shared, check ? NULL : config->dante->state);
+    int err = shared_make(&module.shared, config->dante->state);
     if (!err)
         return config_use(config, errors);
     conf_error(errors, config->dante->node, "dante: state: %s: %s",
@@ -387,14 +368,14 @@ static int start_config(bool check, struct conf_errors *errors)
     return -1;
 }
 
-static void start(bool check)
+static void start(void)
 {
     struct conf_errors errors = {0};
     log_to(line_to_stderr);
     module.file = secure_getenv("DISPATCH_CONFIG");
     if (!module.file || !*module.file)
         module_refuse("set DISPATCH_CONFIG to the path of a dispatch.yaml");
-    if (start_config(check, &errors) < 0) {
+    if (start_config(&errors) < 0) {
         for (size_t i = 0; i < errors.n; i++)
             fprintf(stderr, "%s\n", errors.line[i]);
         module_refuse("danted does not start without a configuration that works");
@@ -408,9 +389,8 @@ static void start(bool check)
     module.on = true;
 }
 
-/* The dynamic linker hands constructors what main() gets. */
-__attribute__((constructor)) static void module_start(int argc, char **argv)
+__attribute__((constructor)) static void module_start(void)
 {
     if (is_danted())
-        start(only_checks(argc, argv));
+        start();
 }

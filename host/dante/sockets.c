@@ -137,13 +137,24 @@ static int type_of(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ? 0 : type;
 }
 
+static bool may_reuse(int fd)
+{
+    int yes = 0;
+    socklen_t len = sizeof yes;
+    return getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, &len) == 0 && yes;
+}
+
 /* danted asks for the client's own port when it is to connect, and for any when that is below 1024;
- * when it is to listen, for the one that the client wants, or for any. So a client with a port below
- * 1024 is taken for one that connects, and cannot have danted listen. */
-static bool will_connect(uint16_t port)
+ * when it is to listen, for the one that the client wants or for any, and for the client's own only
+ * for BIND by its extension, which lets the port be reused. So a client with a port below 1024 is
+ * taken for one that connects, and BIND of the number of the client's own port as well: listen()
+ * refuses these. */
+static bool will_connect(int fd, uint16_t port)
 {
     const struct dp_addr client = client_addr();
-    return !client.salen || port == client.port || (port == 0 && client.port < IPPORT_RESERVED);
+    if (!client.salen)
+        return true;
+    return port ? port == client.port && !may_reuse(fd) : client.port < IPPORT_RESERVED;
 }
 
 static int bind_anchored(int fd, const struct dp_addr *addr, bool again)
@@ -155,7 +166,7 @@ static int bind_anchored(int fd, const struct dp_addr *addr, bool again)
         return -EADDRNOTAVAIL; /* fails closed */
     if (module_is_mother())
         return arm(fd, addr, addr->port);
-    if (again || will_connect(addr->port))
+    if (again || will_connect(fd, addr->port))
         return arm(fd, addr, 0);
     return bind_out(fd, DP_BIND, addr->port);
 }

@@ -6,6 +6,7 @@ import os
 import subprocess
 
 from lib import client, dante, servers, tap
+from lib.bind_udp import Bind
 from lib.dante import Balanced, config
 from lib.tap import case, equal, table
 from lib.world import TARGET, World
@@ -17,10 +18,10 @@ EQUAL = {"a": "interface: a0", "b": "interface: b0"}
 class Place:
     """Two links, a server that says by which it was reached, and danted."""
 
-    def __init__(self, t):
+    def __init__(self, t, text=None):
         self.world = World(t)
         self.told = self.world.serve(servers.tell)
-        self.danted = Balanced(t, config(EQUAL))
+        self.danted = Balanced(t, config(EQUAL), text=text)
 
     def links(self, count):
         return client.links_of(count, self.danted.addr, TARGET, self.told.port)
@@ -52,6 +53,39 @@ def state_kept(t, args, internal, status):
     equal(sum(link.picks for link in p.danted.state().links.values()), 4, "picks")
     equal([name for name in os.listdir(t.dir) if name.startswith("dante.state")], ["dante.state"],
           "state files")
+
+
+# ---- BIND ----
+
+@case("BIND by Dante's extension, whose port is to be the client's own", needs=NEEDS)
+def bind_extension(t):
+    p = Place(t, text="extension: bind\n" + dante.conf())
+    b = Bind(p.danted.addr, "255.255.255.255")
+    t.defer(b.close)
+    equal(b.bound, ("10.0.1.1", b.client.sock.getsockname()[1]), "address of the first link")
+    p.danted.wait_active(a=1, b=0)
+
+
+@case("BIND to the number of the client's own port is refused, and counts nothing", needs=NEEDS)
+def bind_own_port(t):
+    p = Place(t)
+    with client.Client(p.danted.addr) as c:
+        equal(c.ask("0.0.0.0", c.sock.getsockname()[1], cmd=2).rep, 1, "reply")
+    p.danted.wait_active(a=0, b=0)
+
+
+@case("BIND to a port: that one, the same by the other link, another where it is taken",
+      needs=NEEDS)
+def bind_port(t):
+    p = Place(t)
+    binds = []
+    for _ in range(4):
+        binds.append(Bind(p.danted.addr, "0.0.0.0", p.told.port))
+        t.defer(binds[-1].close)
+    bound = [b.bound for b in binds]
+    equal([addr for addr, _port in bound], ["10.0.1.1", "10.0.2.1"] * 2, "links in turn")
+    equal([port == p.told.port for _addr, port in bound], [True, True, False, False], "the port")
+    p.danted.wait_active(a=2, b=2)
 
 
 # ---- reloads without end ----
