@@ -166,39 +166,54 @@ static int blame_name(const struct attempt *a, int err)
     return a->plan.raw || a->at + 1 < a->plan.n_targets ? DP_ERR_LINK : err;
 }
 
-static int resolve_next(struct attempt *a);
-
-static void resolved(struct resolver_query *q, int err, const struct dp_addr *addr, size_t n)
+/* What a name has turned out to be; the next target is due if there is no error. */
+static int target_found(struct attempt *a, int err, const struct dp_addr *addr, size_t n)
 {
-    struct attempt *a = (struct attempt *)((char *)q - offsetof(struct attempt, query));
     struct target *t = &a->target[a->at];
-    a->resolving = false;
     if (err == DP_OK && !(t->found = calloc(ADDRESSES_MAX, sizeof *t->found)))
         err = DP_ERR_LOCAL;
-    if (err == DP_OK) {
-        t->n_found = interleave(t->found, addr, n);
-        a->at++;
-        err = resolve_next(a);
-    } else {
-        err = blame_name(a, err);
-    }
-    if (err != DP_AGAIN)
-        attempt_end(a, err);
+    if (err != DP_OK)
+        return blame_name(a, err);
+    t->n_found = interleave(t->found, addr, n);
+    a->at++;
+    return DP_OK;
+}
+
+static int target_resolve(struct attempt *a)
+{
+    const struct dp_addr *asked = &a->target[a->at].asked;
+    struct dp_addr addr[RESOLVER_ADDRESSES_MAX];
+    size_t n = 0;
+    int err = resolver_start(a->env->resolver, (struct link *)a->link->chain[0], asked->name,
+                             asked->name_len, &a->query, addr, &n);
+    a->resolving = err == DP_AGAIN;
+    return err == DP_AGAIN ? err : target_found(a, err, addr, n);
 }
 
 static int resolve_next(struct attempt *a)
 {
-    for (; a->at < a->plan.n_targets; a->at++) {
-        struct target *t = &a->target[a->at];
-        if (t->asked.salen || chain_plan_takes_names(&a->plan, a->at))
+    while (a->at < a->plan.n_targets) {
+        if (a->target[a->at].asked.salen || chain_plan_takes_names(&a->plan, a->at)) {
+            a->at++;
             continue;
-        int err = resolver_start(a->env->resolver, (struct link *)a->link->chain[0], t->asked.name,
-                                 t->asked.name_len, &a->query);
-        a->resolving = err == DP_OK;
-        return err == DP_OK ? DP_AGAIN : blame_name(a, err);
+        }
+        int err = target_resolve(a);
+        if (err != DP_OK)
+            return err;
     }
     a->n_ways = ways_count(a);
     return launch(a);
+}
+
+static void resolved(struct resolver_query *q, int err, const struct dp_addr *addr, size_t n)
+{
+    struct attempt *a = (struct attempt *)((char *)q - offsetof(struct attempt, query));
+    a->resolving = false;
+    err = target_found(a, err, addr, n);
+    if (err == DP_OK)
+        err = resolve_next(a);
+    if (err != DP_AGAIN)
+        attempt_end(a, err);
 }
 
 /* ---- life ---- */

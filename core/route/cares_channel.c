@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * cares_channel.c: a c-ares channel whose sockets leave by one link, on our own loop.
+ * cares_channel.c: a c-ares channel to one name server, whose sockets leave by one link, on our own
+ * loop.
  */
 #include "route/cares_channel.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "route/socket.h"
 
+#include <arpa/nameser.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-#define QUERY_TIMEOUT_MS 800 /* first round; each further round doubles it */
-#define QUERY_TRIES 3        /* a lost datagram or two within an attempt's limit */
 
 struct watch {
     struct io_fd io;
@@ -66,17 +65,17 @@ static int sock_prepare(ares_socket_t fd, const struct link *link, const struct 
     return DP_OK;
 }
 
+/* To the server as we know it: c-ares does not keep the scope of a link-local address. */
 static int sock_connect(ares_socket_t fd, const struct sockaddr *sa, ares_socklen_t len, void *ctx)
 {
     struct channel *ch = ctx;
-    struct dp_addr server;
-    addr_from_sockaddr(&server, sa, len);
-    ch->err = sock_prepare(fd, ch->link, &server);
+    (void)sa, (void)len;
+    ch->err = sock_prepare(fd, ch->link, &ch->server);
     if (ch->err != DP_OK) {
         errno = ENETUNREACH;
         return -1;
     }
-    return connect(fd, sa, len);
+    return connect(fd, (const struct sockaddr *)&ch->server.sa, ch->server.salen);
 }
 
 static ares_ssize_t sock_recv(ares_socket_t fd, void *buf, size_t size, int flags,
@@ -103,54 +102,25 @@ static const struct ares_socket_functions sock_functions = {
 
 /* ---- channels ---- */
 
-void channel_free(struct channel *ch)
-{
-    ares_destroy(ch->ares); /* closes its sockets, which ends their watches */
-    io_timer(ch->io, &ch->timer, 0);
-    if (!ch->prev)
-        HASH_DEL(*ch->all, ch);
-    else if ((*ch->prev = ch->next))
-        ch->next->prev = ch->prev;
-    ref_drop(&ch->link->ref);
-    free(ch);
-}
-
-void channel_retire(struct channel *ch, struct channel **retired)
-{
-    HASH_DEL(*ch->all, ch);
-    ch->stale = true;
-    ch->next = *retired;
-    ch->prev = retired;
-    if (ch->next)
-        ch->next->prev = &ch->next;
-    *retired = ch;
-}
-
-bool channel_is_idle(const struct channel *ch)
-{
-    return ch->pending == 0 && !ch->inside;
-}
-
-/* Nothing will come of its queries. */
+/* Nothing will come of its questions. */
 static bool is_hopeless(const struct channel *ch)
 {
     return ch->deaf && ch->pending > 0;
 }
 
-/* Sets the timer for c-ares' next time-out; an idle stale channel ends by it, too, and so do the
- * queries of a deaf one. */
-void channel_rearm(struct channel *ch)
+/* Sets the timer for c-ares' next time-out; the questions of a deaf channel end by it, too. */
+static void channel_rearm(struct channel *ch)
 {
     struct timeval tv;
     int64_t now = io_now(ch->io), at = 0;
-    if ((ch->stale && channel_is_idle(ch)) || is_hopeless(ch))
+    if (is_hopeless(ch))
         at = now;
     else if (ares_timeout(ch->ares, NULL, &tv))
         at = now + tv.tv_sec * NS_PER_S + tv.tv_usec * 1000;
     io_timer(ch->io, &ch->timer, at);
 }
 
-/* Lets c-ares work; its callbacks may come back in here with new lookups. */
+/* Lets c-ares work; its callbacks may come back in here with new questions. */
 static void channel_process(struct channel *ch, ares_socket_t readable, ares_socket_t writable)
 {
     ch->inside = true;
@@ -165,10 +135,7 @@ static void channel_process(struct channel *ch, ares_socket_t readable, ares_soc
 static void channel_timer(struct io_timer *t)
 {
     struct channel *ch = (struct channel *)((char *)t - offsetof(struct channel, timer));
-    if (ch->stale && channel_is_idle(ch))
-        channel_free(ch);
-    else
-        channel_process(ch, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    channel_process(ch, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }
 
 static void watch_ready(struct io_fd *io, short revents)
@@ -212,59 +179,85 @@ static void sock_state(void *ctx, ares_socket_t fd, int readable, int writable)
         ch->deaf = true;
 }
 
-/* The link's own name servers instead of the system's. */
-static int channel_servers(struct channel *ch)
+/* ---- questions ---- */
+
+static void channel_answer(void *ctx, int status, int timeouts, unsigned char *msg, int len)
 {
-    const struct link *link = ch->link;
-    if (link->n_dns == 0)
-        return 0;
-    struct ares_addr_port_node *node = calloc(link->n_dns, sizeof *node);
-    if (!node)
-        return -1;
-    for (size_t i = 0; i < link->n_dns; i++) {
-        const struct dp_addr *a = &link->dns[i];
-        node[i].next = i + 1 < link->n_dns ? &node[i + 1] : NULL;
-        node[i].family = addr_family(a);
-        node[i].udp_port = node[i].tcp_port = a->port;
-        if (node[i].family == AF_INET)
-            node[i].addr.addr4 = ((const struct sockaddr_in *)&a->sa)->sin_addr;
-        else
-            memcpy(&node[i].addr.addr6, &((const struct sockaddr_in6 *)&a->sa)->sin6_addr, 16);
-    }
-    int err = ares_set_servers_ports(ch->ares, node);
-    free(node);
-    return err == ARES_SUCCESS ? 0 : -1;
+    struct channel_question *q = ctx;
+    (void)timeouts;
+    q->channel->pending--;
+    q->done(q, status, msg, len > 0 ? (size_t)len : 0);
 }
 
-struct channel *channel_new(struct channel **all, struct io *io, struct link *link)
+void channel_ask(struct channel *ch, struct channel_question *q, const char *name, int family)
 {
-    struct channel *ch = calloc(1, sizeof *ch);
-    struct ares_options options = {.timeout = QUERY_TIMEOUT_MS,
-                                   .tries = QUERY_TRIES,
+    q->channel = ch;
+    ch->pending++;
+    ares_query(ch->ares, name, ns_c_in, family == AF_INET ? ns_t_a : ns_t_aaaa, channel_answer, q);
+    channel_rearm(ch);
+}
+
+/* ---- life ---- */
+
+static int set_server(const struct channel *ch)
+{
+    const struct dp_addr *a = &ch->server;
+    struct ares_addr_port_node node = {
+        .family = addr_family(a), .udp_port = a->port, .tcp_port = a->port};
+    if (node.family == AF_INET)
+        node.addr.addr4 = ((const struct sockaddr_in *)&a->sa)->sin_addr;
+    else
+        memcpy(&node.addr.addr6, &((const struct sockaddr_in6 *)&a->sa)->sin6_addr, 16);
+    return ares_set_servers_ports(ch->ares, &node) == ARES_SUCCESS ? 0 : -1;
+}
+
+/* One question, one answer, whatever it says; and with everything given no file is read. */
+static int ares_make(struct channel *ch)
+{
+    char lookups[] = "b";
+    struct in_addr nobody = {0};
+    struct ares_options options = {.flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_NOSEARCH,
+                                   .timeout = CHANNEL_ANSWER_MS,
+                                   .tries = 1,
+                                   .ndots = 1,
+                                   .servers = &nobody,
+                                   .nservers = 1,
+                                   .lookups = lookups,
                                    .sock_state_cb = sock_state,
                                    .sock_state_cb_data = ch};
-    int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
-    if (!ch || ares_init_options(&ch->ares, &options, mask) != ARES_SUCCESS) {
+    int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS |
+               ARES_OPT_SERVERS | ARES_OPT_DOMAINS | ARES_OPT_SORTLIST | ARES_OPT_LOOKUPS |
+               ARES_OPT_SOCK_STATE_CB;
+    return ares_init_options(&ch->ares, &options, mask) == ARES_SUCCESS ? 0 : -1;
+}
+
+struct channel *channel_new(struct io *io, const struct link *link, const struct dp_addr *server)
+{
+    struct channel *ch = calloc(1, sizeof *ch);
+    if (!ch)
+        return NULL;
+    ch->io = io;
+    ch->link = link;
+    ch->server = *server;
+    ch->timer.fire = channel_timer;
+    if (ares_make(ch) < 0) {
         free(ch);
         return NULL;
     }
-    ch->all = all;
-    ch->io = io;
-    ch->link = link;
-    ch->made_ns = io_now(io);
-    ch->timer.fire = channel_timer;
-    if (channel_servers(ch) < 0) {
+    if (set_server(ch) < 0) {
         ares_destroy(ch->ares);
         free(ch);
         return NULL;
     }
     ares_set_socket_functions(ch->ares, &sock_functions, ch);
-    HASH_ADD_PTR(*all, link, ch);
-    if (!ch->hh.tbl) {
-        ares_destroy(ch->ares);
-        free(ch);
-        return NULL;
-    }
-    ref_get(&link->ref);
     return ch;
+}
+
+void channel_free(struct channel *ch)
+{
+    if (!ch)
+        return;
+    ares_destroy(ch->ares); /* closes its sockets, which ends their watches */
+    io_timer(ch->io, &ch->timer, 0);
+    free(ch);
 }

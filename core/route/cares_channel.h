@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * cares_channel.h: a c-ares channel whose sockets leave by one link, on our own loop.
+ * cares_channel.h: a c-ares channel to one name server, whose sockets leave by one link, on our own
+ * loop. c-ares has the sockets, the form of questions, their numbers, and TCP for what is long.
  */
 #ifndef ROUTE_CARES_CHANNEL_H
 #define ROUTE_CARES_CHANNEL_H
@@ -8,43 +9,39 @@
 #include "route/link.h"
 
 #include <ares.h>
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 
 struct watch;
 
 /* Belongs to one worker. */
 struct channel {
-    UT_hash_handle hh;
-    struct channel **all; /* the table it is in, by link */
     struct io *io;
-    struct link *link; /* a reference; the key */
+    const struct link *link;
+    struct dp_addr server;
     ares_channel ares;
     struct watch *watches;
     struct io_timer timer;
-    unsigned pending; /* queries under way, as its user counts them */
-    int64_t made_ns;
-    int err;                      /* why its last socket could not leave by the link; 0 */
-    bool deaf;                    /* a socket of it is not watched, for lack of memory */
-    struct channel *next, **prev; /* among the retired; prev NULL: in the table */
-    bool stale;                   /* to be freed when nothing is pending */
-    bool inside;                  /* c-ares is at work on it, further up the stack */
+    unsigned pending; /* questions under way */
+    int err;          /* why its last socket could not leave by the link; 0 */
+    bool deaf;        /* a socket of it is not watched, for lack of memory */
+    bool inside;      /* c-ares is at work on it, further up the stack */
 };
 
-/* Makes one for the link and puts it in the table; it asks the link's own name servers, or the
- * system's. NULL: out of memory. */
-struct channel *channel_new(struct channel **all, struct io *io, struct link *link);
+/* Embedded in who asks. done() is called once, also from inside channel_ask(): `status` is c-ares',
+ * `msg` the server's answer or NULL. */
+struct channel_question {
+    struct channel *channel;
+    void (*done)(struct channel_question *q, int status, const uint8_t *msg, size_t len);
+};
 
-/* Takes it out of the table and frees it; c-ares calls back for what was under way. */
+/* To one server through a link, which must outlive it. NULL: out of memory. */
+struct channel *channel_new(struct io *io, const struct link *link, const struct dp_addr *server);
+
+/* Ends what is under way, but not from inside a done(). */
 void channel_free(struct channel *ch);
 
-/* Takes it out of the table, for a new one; it ends with its last query. */
-void channel_retire(struct channel *ch, struct channel **retired);
-
-/* Nothing pending, and not called from inside it: only then it may be freed. */
-bool channel_is_idle(const struct channel *ch);
-
-/* To be called after each query: sets the timer for c-ares' next time-out. */
-void channel_rearm(struct channel *ch);
+/* Asks once for the addresses of a name in a family. Silence is an end only after
+ * CHANNEL_ANSWER_MS. */
+#define CHANNEL_ANSWER_MS 5000
+void channel_ask(struct channel *ch, struct channel_question *q, const char *name, int family);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * resolver_cares.h: the resolver of dispatch-host: one c-ares channel for each link, so that names
- * leave by the link they are asked for.
+ * resolver_cares.h: the resolver of dispatch-host: names are asked for through the link they are for,
+ * of its own servers, and the answers are kept.
  */
 #ifndef ROUTE_RESOLVER_CARES_H
 #define ROUTE_RESOLVER_CARES_H
@@ -14,7 +14,7 @@ struct resolver *resolver_cares_new(struct io *io);
 /* Lets go of links nobody asks about just now; what is under way goes on. */
 void resolver_cares_trim(struct resolver *r);
 
-/* Only when nothing is under way. */
+/* Only when nobody waits. */
 void resolver_cares_free(struct resolver *r);
 
 #endif

@@ -73,12 +73,12 @@ struct late_resolver {
 };
 
 static int late_start(struct resolver *base, struct link *bottom, const char *name, size_t len,
-                      struct resolver_query *q)
+                      struct resolver_query *q, struct dp_addr *addr, size_t *n)
 {
     struct late_resolver *r = (struct late_resolver *)base;
     if (!r->cares)
         r->cares = resolver_cares_new(r->io);
-    return r->cares ? resolver_start(r->cares, bottom, name, len, q) : DP_ERR_LOCAL;
+    return r->cares ? resolver_start(r->cares, bottom, name, len, q, addr, n) : DP_ERR_LOCAL;
 }
 
 static void late_cancel(struct resolver *base, struct resolver_query *q)
