@@ -24,11 +24,13 @@ def _name(data, at):
 class NameServer:
     """Answers UDP queries at each of `places` ((name, namespace, address)). `zone` maps a name to
     its addresses; a name in `silent` (or with a suffix in it) is never answered. `asked` lists
-    (place, name, type); `delay` is (seconds by type)."""
+    (place, name, type); `delay` is (seconds by type). `ttl` is that of addresses, `negative` that
+    of "no" (None: no SOA record says), `rcodes` maps a name to an error."""
 
-    def __init__(self, t, places, zone, silent=(), delay=None):
+    def __init__(self, t, places, zone, silent=(), delay=None, ttl=30, negative=None, rcodes=None):
         self.zone = {name.lower(): addrs for name, addrs in zone.items()}
         self.silent, self.delay = tuple(silent), delay or {}
+        self.ttl, self.negative, self.rcodes = ttl, negative, rcodes or {}
         self.asked = []
         self.lock = threading.Lock()
         self.sockets, self.threads = [], []
@@ -52,6 +54,11 @@ class NameServer:
             thread.join()
         for s in self.sockets:
             s.close()
+
+    def count(self, place=None, name=None):
+        """How many questions came: to one place or all, for one name or all."""
+        with self.lock:
+            return sum(place in (None, p) and name in (None, n) for p, n, _type in self.asked)
 
     def names_at(self, place):
         """The names asked at a place."""
@@ -89,8 +96,14 @@ class NameServer:
         addrs = [ipaddress.ip_address(a) for a in self.zone.get(name, ())]
         want = {A: 4, AAAA: 6}.get(qtype)
         chosen = [a for a in addrs if a.version == want]
-        rcode = 0 if name in self.zone else 3
-        head = query[:2] + struct.pack(">HHHHH", 0x8180 | rcode, 1, len(chosen), 0, 0)
-        body = b"".join(struct.pack(">HHHIH", 0xC00C, qtype, 1, 0, len(a.packed)) + a.packed
+        rcode = self.rcodes.get(name, 0 if name in self.zone else 3)
+        soa = b"" if chosen or self.negative is None else self._soa()
+        head = query[:2] + struct.pack(">HHHHH", 0x8180 | rcode, 1, len(chosen), bool(soa), 0)
+        body = b"".join(struct.pack(">HHHIH", 0xC00C, qtype, 1, self.ttl, len(a.packed)) + a.packed
                         for a in chosen)
-        return head + query[12:end] + body
+        return head + query[12:end] + body + soa
+
+    def _soa(self):
+        """The authority's record: its own TTL is the longer, so that `minimum` decides."""
+        data = b"\x02ns\0\x02me\0" + struct.pack(">5I", 1, 2, 3, 4, self.negative)
+        return b"\x04test\0" + struct.pack(">HHIH", 6, 1, self.negative + 1000, len(data)) + data
