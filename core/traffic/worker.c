@@ -283,19 +283,17 @@ static void accept_ready(struct io_fd *io, short revents)
         a->pace++;
 }
 
-static void worker_stop_accepting(struct worker *w)
+static void accept_stop(struct worker *w)
 {
     accept_watch(w, 0);
     io_timer(w->io, &w->pause, 0);
     w->paused = false;
-    w->acceptor = NULL;
-    w->n_acceptors = 0;
 }
 
 void worker_serve(struct worker *w, const struct service *service)
 {
-    worker_stop_accepting(w);
-    if (!service) {
+    accept_stop(w);
+    if (!service) { /* what others have accepted and handed over is served still */
         w->draining = true;
         return;
     }
@@ -373,7 +371,8 @@ static void sessions_close(struct worker *w)
 
 void worker_stop(struct worker *w)
 {
-    worker_serve(w, NULL);
+    accept_stop(w);
+    w->n_acceptors = 0; /* and nothing that is still handed over is served */
     sessions_close(w);
     io_timer(w->io, &w->check, 0);
     loop_stop(w->loop);

@@ -550,6 +550,7 @@ def compare(t, conf, plain, ports, port):
     theirs = served(("127.0.0.1", port), ports)
     danted.terminate()
     danted.wait()
+    tap.wait_for("its children have gone", lambda: not world.accepts("127.0.0.1", port), 20)
     host = Host(t, yaml=out, port=port)
     ours = served(host.addr, ports)
     host.kill()
