@@ -260,7 +260,7 @@ def dies_of_it(t):
 def ignored(t):
     place(t)
     code = ("import signal, time; print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN,"
-            " flush=True); time.sleep(60)")
+            " flush=True); time.sleep(3)")
     proc = start(t, *WORDS, "--run", PYTHON, "-c", code,
                  preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     equal(proc.stdout.readline(), b"True\n", "is SIGHUP ignored by the command")
