@@ -41,6 +41,7 @@ struct conf_link {
     uint32_t weight;             /* 1 to 65535 */
     uint32_t max_connections;    /* 0: no limit */
     bool fast_open;              /* TCP fast open to the dialer's server */
+    bool keep;                   /* its connections stay when its interface goes down */
     const struct dp_addr *dns;   /* name servers, with port (53 unless given) */
     size_t n_dns;
 };

@@ -106,6 +106,7 @@ static void dump_link(const struct dump *d, const struct conf_link *link)
     fprintf(d->out, "\n    weight: %" PRIu32 "\n    max-connections: %" PRIu32 "\n", link->weight,
             link->max_connections);
     fprintf(d->out, "    fast-open: %s\n", link->fast_open ? "yes" : "no");
+    fprintf(d->out, "    on-down: %s\n", link->keep ? "keep" : "reset");
     if (link->via) {
         fputs("    via: ", d->out);
         print_link_name(d, link->via);

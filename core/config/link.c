@@ -11,7 +11,10 @@ struct link_keys {
     uint32_t weight, max_connections;
     struct dp_list dns;
     uint8_t fast_open;
+    uint32_t on_down;
 };
+
+enum { ON_DOWN_RESET, ON_DOWN_KEEP };
 
 static const struct dp_opt link_opts[] = {
     {.name = "dialer",
@@ -32,9 +35,13 @@ static const struct dp_opt link_opts[] = {
     {.name = "via", .type = DP_STRING, .offset = offsetof(struct link_keys, via)},
     {.name = "dns", .type = DP_LIST, .offset = offsetof(struct link_keys, dns)},
     {.name = "fast-open", .type = DP_BOOL, .offset = offsetof(struct link_keys, fast_open)},
+    {.name = "on-down",
+     .type = DP_ENUM,
+     .offset = offsetof(struct link_keys, on_down),
+     .dflt = "reset",
+     .choices = "reset|keep"},
     {.name = "health-check", .type = OPTION_LATER},
     {.name = "backup", .type = OPTION_LATER},
-    {.name = "on-down", .type = OPTION_LATER},
     {.name = "mark", .type = OPTION_LATER},
     {.name = "table", .type = OPTION_LATER},
     {.name = "gateway", .type = OPTION_LATER},
@@ -95,6 +102,7 @@ static void link_build(struct build *b, const struct tree_node *entry, struct co
     link->weight = keys->weight;
     link->max_connections = keys->max_connections;
     link->fast_open = keys->fast_open;
+    link->keep = keys->on_down == ON_DOWN_KEEP;
     build_instance(b, &scope, &link_table, DP_DIALER, keys->dialer, &link->dialer);
     link_dns(&scope, &keys->dns, link);
     link_via(b, &scope, &keys->via, link);

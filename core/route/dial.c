@@ -218,7 +218,7 @@ static int dial_next(struct dial *d)
     }
     if (go_on && any_running(d))
         return DP_AGAIN;
-    return d->err ? d->err : DP_ERR_LINK; /* no link to be had at all */
+    return d->err ? d->err : pool_refusal(d->request.pool, &d->request.flow);
 }
 
 /* Ends the dial unless it goes on (DP_AGAIN). */
@@ -261,7 +261,7 @@ static void hedge_fire(struct io_timer *t)
 {
     struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, hedge));
     const struct claim *claim = newest_running(d);
-    if (claim->trial || link_is_suspect(claim->link))
+    if (claim->trial || link_is_suspect(claim->link) || link_is_unsteady(claim->link, claim->at_ns))
         dial_settle(d, dial_next(d));
     else
         hedge_arm(d, claim);

@@ -17,6 +17,9 @@
 /* A link that comes and goes all the time is told of once in this time. */
 #define TELL_NS NS_PER_S
 
+/* So long after a change by which it became another a link may do so again. */
+#define UNSTEADY_NS (10 * NS_PER_S)
+
 /* Up to a fifth less, so that links which failed together are not tried together: always the same
  * for the same link. */
 int64_t link_out_ns(const struct link *link, uint32_t ejections)
@@ -85,7 +88,10 @@ void link_failed(const struct link *link, int64_t began_ns, int64_t now_ns, int 
     struct dp_stat *stat = link->stat;
     dp_add(&stat->fails, 1);
     dp_store(&stat->failed_at, now_ns);
-    if (dp_load(&stat->rtt_at) <= began_ns && eject(link, 0, now_ns, 1))
+    if (!link_has_way(link, WAY_ANY)) /* known, and told, already */
+        return;
+    if (dp_load(&stat->rtt_at) <= began_ns && dp_load(&link->shared->renewed_at) <= began_ns &&
+        eject(link, 0, now_ns, 1))
         tell_out(link, now_ns, err);
 }
 
@@ -112,7 +118,23 @@ void link_worked(const struct link *link, int64_t now_ns, int64_t took_ns)
         back_in_use(link);
 }
 
+void link_renew(const struct link *link, int64_t now_ns)
+{
+    struct link_shared *s = link->shared;
+    dp_store(&s->renewed_at, now_ns);
+    dp_store(&link->stat->fails, 0);
+    if (!link_is_in_use(link))
+        back_in_use(link);
+}
+
+/* Shortly before counts only where it is known how long connecting takes. */
+bool link_is_unsteady(const struct link *link, int64_t began_ns)
+{
+    int64_t since = dp_load(&link->stat->rtt) ? began_ns - UNSTEADY_NS : began_ns;
+    return dp_load(&link->shared->renewed_at) > since;
+}
+
 bool link_is_suspect(const struct link *link)
 {
-    return dp_load(&link->stat->fails) > 0;
+    return dp_load(&link->stat->fails) > 0 || !link_has_way(link, WAY_ANY);
 }

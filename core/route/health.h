@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * health.h: is a link to be used? What its own dials have come to decides; nothing else is asked.
+ * health.h: is a link to be used? What its own dials have come to decides, and, where there is a
+ * monitor, whether the kernel has a way by it at all.
  *
  *   IN USE --- a failure ---> OUT --- its time has come ---> DUE --- one flow gets it --+
  *     ^                        ^                                                        |
  *     |                        +------------------- for the time of its trial ----------+
  *     +--- any dial by it that succeeds
  *
- * The state is one number, shared by all threads and processes that use the link.
+ * That state is one number, shared by all threads and processes that use the link.
  */
 #ifndef ROUTE_HEALTH_H
 #define ROUTE_HEALTH_H
@@ -18,6 +19,21 @@ static inline bool link_is_in_use(const struct link *link)
 {
     return dp_load(&link->shared->retry_at) == 0;
 }
+
+/* Has it a way out for one of `ways` (WAY_)? */
+static inline bool link_has_way(const struct link *link, uint32_t ways)
+{
+    return (dp_load(&link->shared->no_way) & ways) != ways;
+}
+/* And one that leads further than to its own networks? */
+static inline bool link_has_route(const struct link *link, uint32_t ways)
+{
+    return (dp_load(&link->shared->no_route) & ways) != ways;
+}
+
+/* The link is another than before: what its dials came to, and what those come to that are under
+ * way, says nothing any more. */
+void link_renew(const struct link *link, int64_t now_ns);
 
 /* Of a link that is DUE one caller gets true: its flow is the trial. Until then, and for the time
  * of the trial, everybody gets false. */
@@ -33,7 +49,10 @@ void link_worked(const struct link *link, int64_t now_ns, int64_t took_ns);
 /* began_ns: when the dial began, for one that has worked since is not to blame; err: why. */
 void link_failed(const struct link *link, int64_t began_ns, int64_t now_ns, int err);
 
-/* Has it failed since it last worked? Then a second link is tried early beside it. */
+/* Has it failed since it last worked, or no way any more? Then a second link is tried early beside it. */
 bool link_is_suspect(const struct link *link);
+/* Has it become another since a dial began, or shortly before? Then what that sends may be lost: of
+ * carrier that comes and goes Linux tells once in a second. */
+bool link_is_unsteady(const struct link *link, int64_t began_ns);
 
 #endif

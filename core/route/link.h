@@ -10,13 +10,19 @@
 
 #define LINK_DEPTH_MAX 4 /* levels of a chain */
 
+/* Families a link may lead out by. */
+enum { WAY_IPV4 = 1, WAY_IPV6 = 2, WAY_ANY = WAY_IPV4 | WAY_IPV6 };
+
 /* What all threads and processes know of a link: in the arena, and atomic. */
 struct link_shared {
     struct dp_stat stat; /* first: what plugins see of it */
     int64_t retry_at;    /* 0: in use; else it is out until then */
+    uint32_t no_way;     /* ways that there are not, as the monitor sees it; 0 if nobody looks */
+    uint32_t no_route;   /* those that lead to the link's own networks at best */
     uint32_t ejections;  /* in a row, the trials that have begun among them */
     uint32_t told;       /* the log says that it is out */
     int64_t told_at;     /* when it last did */
+    int64_t renewed_at;  /* dials that began before say nothing of it */
     char name[64 + 1];   /* for who looks at a shared arena from outside */
     uint32_t generation; /* of the configuration that had it last, where several share it */
 };

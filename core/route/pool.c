@@ -124,9 +124,25 @@ static uint32_t claim_record(const struct claim *claim)
     return ledger_open(claim->pool->ledger, &record);
 }
 
-/* A link that is out is for the flow that tries it, *trial then. */
-static bool may_have(const struct link *link, int64_t now_ns, const struct link **trial)
+/* By which families could it get there? A name may have addresses of either. */
+static uint32_t ways_to(const struct dp_addr *dest)
 {
+    int family = addr_family(dest);
+    return family == AF_INET ? WAY_IPV4 : family == AF_INET6 ? WAY_IPV6 : WAY_ANY;
+}
+
+/* Nothing at all speaks against it. */
+static bool is_fit(const struct link *link, uint32_t ways)
+{
+    return link_is_in_use(link) && link_has_route(link, ways);
+}
+
+/* A link that is out is for the flow that tries it, *trial then. */
+static bool may_have(const struct link *link, uint32_t ways, int64_t now_ns,
+                     const struct link **trial)
+{
+    if (!link_has_route(link, ways))
+        return false;
     if (link_is_in_use(link) || link == *trial)
         return true;
     if (!link_try(link, now_ns))
@@ -135,22 +151,47 @@ static bool may_have(const struct link *link, int64_t now_ns, const struct link 
     return true;
 }
 
-/* The balancer has picked member i, which is out: asks it for another, as if those that are out had
- * been tried; if then nobody is left, they are better than none. */
+static void slot_bar(uint64_t *tried, uint32_t slot)
+{
+    tried[slot / 64] |= UINT64_C(1) << (slot % 64);
+}
+
+/* The balancer has picked member i, which is not fit: asks it for another, as if those that are not
+ * had been tried; if then nobody is left, those that have a way at all are better than none. */
 static uint32_t pick_around(struct pool *pool, const struct pool_view *view,
                             const struct dp_pool *handle, const struct dp_flow *flow, uint32_t i,
                             uint32_t *seen, const struct link **trial)
 {
-    uint64_t tried[POOL_TRIED_WORDS];
+    uint32_t ways = ways_to(&flow->dest);
+    uint64_t unfit[POOL_TRIED_WORDS], lost[POOL_TRIED_WORDS];
     struct dp_flow narrowed = *flow;
-    memcpy(tried, flow->tried, sizeof tried);
-    narrowed.tried = tried;
-    while (i != DP_NONE && !may_have(view->link[i], flow->now, trial)) {
-        uint32_t slot = view->dp.member[i]->slot;
-        tried[slot / 64] |= UINT64_C(1) << (slot % 64);
+    memcpy(unfit, flow->tried, sizeof unfit);
+    memcpy(lost, flow->tried, sizeof lost);
+    narrowed.tried = unfit;
+    while (i != DP_NONE && !may_have(view->link[i], ways, flow->now, trial)) {
+        slot_bar(unfit, view->dp.member[i]->slot);
         i = pick_checked(pool, handle, &narrowed, seen);
     }
-    return i != DP_NONE ? i : pick_checked(pool, handle, flow, seen);
+    if (i != DP_NONE)
+        return i;
+    narrowed.tried = lost;
+    while ((i = pick_checked(pool, handle, &narrowed, seen)) != DP_NONE &&
+           !link_has_way(view->link[i], ways))
+        slot_bar(lost, view->dp.member[i]->slot);
+    return i;
+}
+
+int pool_refusal(const struct pool *pool, const struct dp_flow *flow)
+{
+    const struct pool_view *view = pool_seen(pool);
+    int err = DP_ERR_NET_UNREACH;
+    for (uint32_t i = 0; i < view->dp.n; i++) {
+        if (link_has_way(view->link[i], ways_to(&flow->dest)))
+            return DP_ERR_LINK; /* but it may not be had: it is at its limit */
+        if (link_has_way(view->link[i], WAY_ANY))
+            err = DP_ERR_FAMILY;
+    }
+    return err;
 }
 
 /* The member that the flow had last time, if nothing speaks against it. */
@@ -160,7 +201,9 @@ static uint32_t pick_again(const struct pool *pool, const struct pool_view *view
     uint64_t link = key ? sticky_get(pool->sticky, key, flow->now) : 0;
     for (uint32_t i = 0; link && i < view->dp.n; i++)
         if (view->link[i]->hash == link)
-            return dp_allowed(handle, flow, i) && link_is_in_use(view->link[i]) ? i : DP_NONE;
+            return dp_allowed(handle, flow, i) && is_fit(view->link[i], ways_to(&flow->dest))
+                       ? i
+                       : DP_NONE;
     return DP_NONE;
 }
 
@@ -175,7 +218,7 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct
         uint32_t seen = DP_NONE, i = pick_again(pool, view, &handle, flow, key);
         if (i == DP_NONE)
             i = pick_checked(pool, &handle, flow, &seen);
-        if (i != DP_NONE && !link_is_in_use(view->link[i]))
+        if (i != DP_NONE && !is_fit(view->link[i], ways_to(&flow->dest)))
             i = pick_around(pool, view, &handle, flow, i, &seen, &trial);
         if (i == DP_NONE)
             return false;
@@ -183,7 +226,7 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct
         if (!count_up(link->stat, view->dp.member[i]->limit, try < CLAIM_TRIES ? seen : DP_NONE))
             continue;
         uint32_t slot = view->dp.member[i]->slot;
-        tried[slot / 64] |= UINT64_C(1) << (slot % 64);
+        slot_bar(tried, slot);
         dp_add(&link->stat->dialing, 1);
         dp_add(&link->stat->picks, 1);
         ref_get(&pool->ref);
@@ -206,7 +249,7 @@ void pool_bar(const struct pool *pool, uint64_t *tried, bool (*bar)(const struct
     for (uint32_t i = 0; i < view->dp.n; i++) {
         uint32_t slot = view->dp.member[i]->slot;
         if (bar(view->link[i]))
-            tried[slot / 64] |= UINT64_C(1) << (slot % 64);
+            slot_bar(tried, slot);
     }
 }
 

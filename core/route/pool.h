@@ -61,9 +61,12 @@ void pool_view_discard(struct pool_view *view);
 #define POOL_SLOTS_MAX (POOL_TRIED_WORDS * 64)
 
 /* Picks a member for the flow and claims it. flow->tried (writable through `tried`) gets its bit.
- * Links that are out (health.h) are passed over unless no other is left. Returns false when no
- * member is allowed. [worker] */
+ * Links that are out (health.h), or lead to their own networks only, are passed over unless no other
+ * is left; links without a way there always are. Returns false when no member is allowed. [worker] */
 bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct claim *claim);
+
+/* The error for a flow that had no link at all. */
+int pool_refusal(const struct pool *pool, const struct dp_flow *flow);
 
 /* The dial succeeded: it is no longer counted as dialing. [worker] */
 void claim_connected(struct claim *claim, int64_t now_ns);

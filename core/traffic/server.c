@@ -7,7 +7,9 @@
 #include "traffic/server.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "route/monitor.h"
 #include "traffic/listen.h"
+#include "traffic/session.h"
 #include "traffic/worker.h"
 
 #include <errno.h>
@@ -39,6 +41,7 @@ struct server {
     uint64_t n_files, n_open; /* the limit of descriptors; those taken by all but the service */
     struct sources *sources;
     struct service *service; /* NULL: none yet */
+    struct monitor *monitor; /* NULL: links are taken as they come */
     struct loop *main_loop;
     bool draining;
     void (*drained)(void *ctx);
@@ -88,6 +91,48 @@ static void order_stop(struct worker *w, const void *arg)
 {
     (void)arg;
     worker_stop(w);
+}
+
+/* ---- links that are gone ---- */
+
+/* On its way to a worker, whose it is then. */
+struct farewell {
+    struct message message;
+    struct link *link; /* a reference */
+    bool all;
+    struct dp_addr from; /* unless all */
+};
+
+static void farewell_run(struct worker *w, struct message *m)
+{
+    struct farewell *f = (struct farewell *)m;
+    sessions_reset(w, f->link, f->all ? NULL : &f->from);
+    ref_drop(&f->link->ref);
+    free(f);
+}
+
+/* Without memory for it connections end later, when nothing comes any more. */
+static void link_gone(void *ctx, struct link *link, const struct dp_addr *from)
+{
+    struct server *s = ctx;
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        struct farewell *f = calloc(1, sizeof *f);
+        if (!f)
+            return;
+        f->message.run = farewell_run;
+        f->link = link;
+        f->all = !from;
+        if (from)
+            f->from = *from;
+        ref_get(&link->ref);
+        worker_send(&s->worker[i], &f->message);
+    }
+}
+
+static void links_watch(struct server *s, const struct router *router)
+{
+    if (s->monitor && monitor_watch(s->monitor, router) < 0)
+        log_line(LOG_WARN, "link", "new links are not watched: out of memory");
 }
 
 /* ---- services ---- */
@@ -236,6 +281,7 @@ int server_apply(struct server *s, struct config *config, struct conf_errors *er
     if (!new)
         return -1;
     room_share(s, new, &s->budget);
+    links_watch(s, new->router);
     listeners_leave(s->service, new);
     router_publish(new->router);
     workers_order(s, order_serve, new);
@@ -347,6 +393,14 @@ static bool workers_prepare(struct server *s, unsigned n_workers)
     return true;
 }
 
+/* Where this system says nothing, each connection finds out for itself. */
+static void monitor_start(struct server *s)
+{
+    s->monitor = monitor_new(loop_io(s->main_loop), link_gone, s);
+    if (!s->monitor)
+        log_line(LOG_WARN, "link", "links are not watched: %s", strerror(errno));
+}
+
 /* Returns 0 or an errno. */
 static int workers_start(struct server *s, unsigned n_workers)
 {
@@ -355,6 +409,7 @@ static int workers_start(struct server *s, unsigned n_workers)
         if (err)
             return err;
     }
+    monitor_start(s);
     s->n_open = budget_open();
     return 0;
 }
@@ -386,6 +441,7 @@ void server_free(struct server *s)
 {
     if (!s)
         return;
+    monitor_free(s->monitor);
     workers_end(s);
     service_free(s->service, NULL);
     trash_empty(&s->trash);

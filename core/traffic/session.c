@@ -487,6 +487,26 @@ void session_check(struct session *s, int64_t now_ns)
     }
 }
 
+static bool leaves_from(const struct session *s, const struct dp_addr *from)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    struct dp_addr own;
+    if (getsockname(s->stream.fd, (struct sockaddr *)&sa, &len) < 0)
+        return false;
+    addr_from_sockaddr(&own, (const struct sockaddr *)&sa, len);
+    return addr_same_ip(&own, from);
+}
+
+void sessions_reset(struct worker *w, const struct link *link, const struct dp_addr *from)
+{
+    for (struct session *s = w->sessions, *next; s; s = next) {
+        next = s->next;
+        if (s->state == RELAYING && s->stream.claim.link == link && (!from || leaves_from(s, from)))
+            relay_over(&s->relay, RELAY_RESET);
+    }
+}
+
 static void timer_fire(struct io_timer *t)
 {
     struct session *s = (struct session *)((char *)t - offsetof(struct session, timer));

@@ -19,6 +19,9 @@ void session_close(struct session *s);
 /* Looks, now and then, whether its peers are still there; ends it if one has gone in silence. */
 void session_check(struct session *s, int64_t now_ns);
 
+/* Resets the worker's connections by `link`: all of them, or those from one of its addresses. */
+void sessions_reset(struct worker *w, const struct link *link, const struct dp_addr *from);
+
 /* The next in the worker's list. */
 struct session *session_next(const struct session *s);
 

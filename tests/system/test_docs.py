@@ -129,6 +129,7 @@ SAMPLES = {
     "by": "[client, host]", "ttl": "1m",
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
     "open": "no", "early-reply": "yes", "max-connections-per-client": "40", "fast-open": "yes",
+    "on-down": "keep",
     "handshake": "5s", "connect": "1m", "attempt": "250ms", "idle": "0", "drain": "0",
     "anchors": "[127.0.0.2, \"fd00:dead::1\"]", "state": "dante.state",
 }
@@ -316,7 +317,7 @@ def references(t):
 
 # What only Linux has, or not every system.
 LINUX = ["accept4", "SOCK_NONBLOCK", "MSG_NOSIGNAL", "SO_BINDTODEVICE", "IP_BIND_ADDRESS_NO_PORT",
-         "TCP_KEEPIDLE", "SIOCG", "rtnetlink", "getifaddrs", "getauxval", "RTLD_NODELETE",
+         "TCP_KEEPIDLE", "SIOCG", "rtnetlink", "libmnl", "getifaddrs", "getauxval", "RTLD_NODELETE",
          "st_mtim", "MAP_NORESERVE", "MAP_ANONYMOUS", "explicit_bzero", "memrchr", "sem_init",
          "getopt_long_only", "posix_spawn", "epoll", "eventfd", "signalfd", "splice(", "sendfile(", "prctl("]
 

@@ -128,13 +128,13 @@ def black_hole_learned(t, pool):
     equal(links.count("a"), 5, "connections by a of 10: " + links)
 
 
-@case("no retries: one client fails, nobody else does, not even for a trial")
+@case("no retries, and a link that rejects: one client fails, nobody else, not even for a trial")
 def no_retries(t):
     w = World(t)
     port = w.serve(servers.tell).port
     host = Host(t, config(TWO, pool="retries: 0"))
-    w.a.down()
-    equal(client.ask(host.addr, TARGET, port), 1, "reply to the first")
+    w.a.rule("reject with icmp type host-unreachable")
+    equal(client.ask(host.addr, TARGET, port), 4, "reply to the first")
     end = time.monotonic() + 4
     while time.monotonic() < end:
         Timed(host, port, 4).check(TRIAL_S, "b")

@@ -39,6 +39,7 @@ static void expect_handed_on(const struct config *a)
     for (size_t i = 0; i < a->n_links; i++) {
         cr_expect_str_eq(a->link[i].name, b->link[i].name);
         cr_expect_eq(a->link[i].fast_open, b->link[i].fast_open);
+        cr_expect_eq(a->link[i].keep, b->link[i].keep);
         cr_expect_eq(conf_link_hash(&a->link[i]), conf_link_hash(&b->link[i]));
     }
     for (size_t i = 0; i < a->n_pools; i++)
@@ -58,7 +59,7 @@ Test(config_write, every_section_and_type)
               "  straight: {listen: 127.0.0.1:0, pool: tunnels, protocols: raw}\n"
               "links:\n"
               "  wifi: {interface: \"wl#an\", weight: 3, dns: [10.64.0.1, \"[fe80::1%lo]:5353\"]}\n"
-              "  lte: {address: \"fe80::2%lo\", max-connections: 200}\n"
+              "  lte: {address: \"fe80::2%lo\", max-connections: 200, on-down: keep}\n"
               "  vps: {dialer: socks, server: prüfung.example:1080, via: wifi, fast-open: yes}\n"
               "  tun: {dialer: socks, server: \"[fe80::1%lo]:80\", resolve: local, via: vps}\n"
               "  all: {dialer: every, flag: yes, count: 9, any: 4294967295, mode: three,\n"
@@ -173,6 +174,7 @@ Test(config_hash, what_makes_another_link_or_pool)
     } row[] = {
         {"wlan0", "wlan0", false, false, false},
         {"weight: 3", "weight: 4, max-connections: 9", false, false, false},
+        {"weight: 3", "on-down: keep", false, false, false},
         {"links: [wifi, vps]", "links: [vps], retries: 9", false, false, false},
         {"password: secret", "password-hex: 736563726574", false, false, false},
         {"links:\n", "links:\n  lte: {interface: wwan0}\n", false, false, false},

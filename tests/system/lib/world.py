@@ -58,23 +58,32 @@ class Link:
         self.name = name
         self.dev, self.ns = name + "0", "beyond-" + name
         self.peer = name + "1"
+        self.index = 1000 + number
         self.addr, self.gw = "10.0.%d.1" % number, "10.0.%d.2" % number
         self.addr6, self.gw6 = "fd00:%d::1" % number, "fd00:%d::2" % number
         self.metric = 100 * number
 
     def make(self):
         run("ip", "netns", "add", self.ns)
-        run("ip", "link", "add", self.dev, "type", "veth", "peer", "name", self.peer, "netns",
-            self.ns)
+        self.plug()
         self.beyond("ip", "link", "set", "lo", "up")
         self.beyond("ip", "addr", "add", TARGET + "/32", "dev", "lo")
         self.beyond("ip", "addr", "add", TARGET6 + "/128", "dev", "lo", "nodad")
-        self.beyond("ip", "addr", "add", self.gw + "/24", "dev", self.peer)
-        self.beyond("ip", "addr", "add", self.gw6 + "/64", "dev", self.peer, "nodad")
-        self.beyond("ip", "link", "set", self.peer, "up")
         self.beyond("sysctl", "-qw", "net.ipv4.ip_forward=1")
         self.address_add()
         self.up()
+
+    def plug(self):
+        """Makes the pair of devices. If both had the same index Linux would tell of carrier once in
+        a second only."""
+        run("ip", "link", "add", self.dev, "index", str(self.index), "type", "veth", "peer", "name",
+            self.peer, "netns", self.ns)
+        self.beyond("ip", "addr", "add", self.gw + "/24", "dev", self.peer)
+        self.beyond("ip", "addr", "add", self.gw6 + "/64", "dev", self.peer, "nodad")
+        self.beyond("ip", "link", "set", self.peer, "up")
+
+    def unplug(self):
+        run("ip", "link", "del", self.dev)
 
     def beyond(self, *words):
         """Runs a command on the far side."""
