@@ -122,9 +122,9 @@ def quiet(t):
 def loud(t):
     p = place(t)
     host = Host(t, args=["-lport", "PORT", "10.0.1.1", "10.0.2.1"])
+    start = len(host.log())
     p.world.a.carrier_off()
     t.defer(p.world.a.carrier_on)
-    start = len(host.log())
     for _ in range(20):
         client.link_of(host.addr, TARGET, p.told.port)
     said = [x for x in host.log()[start:].splitlines() if not x.startswith("info session:")]
