@@ -34,7 +34,8 @@ struct watch {
     const struct dp_addr *address;
     uint32_t server; /* the ways (WAY_) to the first tunnel's server; 0: there is no tunnel */
     /* As it was seen last. */
-    uint32_t index; /* of the interface; 0: none that works */
+    char named[IF_NAMESIZE]; /* the interface, or what it was; empty: not known */
+    uint32_t index;          /* of the interface; 0: none that works */
     enum standing standing;
     int64_t since_ns;
     char why[64];
@@ -75,16 +76,25 @@ hopeless(uint32_t index, const char *fmt, ...)
     return o;
 }
 
+/* A link named by its address alone stays with the interface when that changes, as by DHCP. */
 static const struct device *device_of(const struct watch *w, const struct devices *d)
 {
-    return w->device ? devices_by_name(d, w->device->p) : devices_by_address(d, w->address);
+    if (w->device)
+        return devices_by_name(d, w->device->p);
+    const struct device *has = devices_by_address(d, w->address);
+    if (has)
+        return has;
+    const struct device *had = devices_by_name(d, w->named);
+    return had && devices_has_family(d, had, addr_family(w->address)) ? had : NULL;
 }
 
 static bool has_family(const struct watch *w, const struct devices *d, const struct device *device,
                        int family)
 {
-    if (w->address)
-        return addr_family(w->address) == family && devices_has(d, device, w->address);
+    if (w->address && addr_family(w->address) != family)
+        return false;
+    if (w->address && w->device)
+        return devices_has(d, device, w->address);
     return device->loopback || devices_has_family(d, device, family);
 }
 
@@ -228,6 +238,9 @@ static void follow(struct monitor *m, struct watch *w, const struct devices *d, 
     if (better)
         link_renew(w->link, now_ns);
     connections_end(m, w, &o, d);
+    const struct device *device = device_of(w, d);
+    if (device)
+        memcpy(w->named, device->name, sizeof w->named);
     w->seen = true;
     w->index = o.index;
     enum standing standing = o.no_way == WAY_ANY ? DOWN : o.no_route == WAY_ANY ? NO_ROUTE : UP;

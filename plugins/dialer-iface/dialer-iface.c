@@ -21,6 +21,8 @@
 #define LOG_EVERY_NS INT64_C(10000000000) /* a dead link fails each attempt: say so now and then */
 #define LOOPBACK "lo"
 
+_Static_assert(IF_NAMESIZE == 2 * sizeof(uint64_t), "a name is two numbers");
+
 struct conf {
     struct dp_str interface;
     struct dp_addr address;
@@ -33,7 +35,8 @@ struct instance {
     char text[64];                 /* the address in print */
 
     /* Written by prepare() from any thread or process that has this copy. */
-    uint32_t hint;    /* index of the device that had the address last; 0: not known */
+    uint64_t seen[2]; /* the name of the device that had the address last; empty: not known */
+    uint32_t follows; /* that device, though it has the address no more */
     uint32_t omitted; /* lines not logged since the last that was */
     int64_t next_log;
 };
@@ -62,16 +65,6 @@ static bool device_has_ipv4(int fd, const char *device, const struct sockaddr_in
         return false;
     memcpy(&sin, &req.ifr_addr, sizeof sin);
     return !address || sin.sin_addr.s_addr == address->sin_addr.s_addr;
-}
-
-/* The name of a device, by its index. */
-static bool device_name(int fd, uint32_t index, char device[IF_NAMESIZE])
-{
-    struct ifreq req = {.ifr_ifindex = (int)index};
-    if (!index || ioctl(fd, SIOCGIFNAME, &req))
-        return false;
-    memcpy(device, req.ifr_name, IF_NAMESIZE);
-    return true;
 }
 
 /* No privilege is needed since Linux 5.7, once for each socket. */
@@ -161,20 +154,53 @@ static bool is_loopback(const struct dp_addr *a)
     return ntohl(((const struct sockaddr_in *)&a->sa)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
-/* An IPv4 address that is where it was last costs two calls, anything else a walk over all. */
+/* Written in two parts, of which the first is all of most names: a name that is put together from two
+ * is none, or has not got the address. */
+static void seen_put(struct instance *in, const char device[IF_NAMESIZE])
+{
+    uint64_t part[2];
+    memcpy(part, device, sizeof part);
+    dp_store(&in->seen[0], part[0]);
+    dp_store(&in->seen[1], part[1]);
+}
+
+static void seen_get(const struct instance *in, char device[IF_NAMESIZE])
+{
+    const uint64_t part[2] = {dp_load(&in->seen[0]), dp_load(&in->seen[1])};
+    memcpy(device, part, sizeof part);
+}
+
+/* An IPv4 address that is where it was last costs one call, anything else a walk over all. */
 static bool still_there(const struct instance *in, int fd, char device[IF_NAMESIZE])
 {
     if (in->address->sa.ss_family != AF_INET)
         return false;
-    if (!*device && !device_name(fd, dp_load(&in->hint), device))
-        return false;
-    return device_has_ipv4(fd, device, (const struct sockaddr_in *)&in->address->sa);
+    if (!*device)
+        seen_get(in, device);
+    return *device && device_has_ipv4(fd, device, (const struct sockaddr_in *)&in->address->sa);
 }
 
-/* The device that has the address now. All of 127/8 and ::1 is the loopback device's, also what is
- * not listed on it. */
-static int find_by_address(struct instance *in, int fd, char device[IF_NAMESIZE])
+static int check_family(int fd, int family, char device[IF_NAMESIZE]);
+
+/* The address is gone, and perhaps it is just the interface's that has changed, as by DHCP: then the
+ * link goes on by that, from whichever address it has. */
+static int follow(struct instance *in, int fd, char device[IF_NAMESIZE])
 {
+    seen_get(in, device);
+    int rc = *device ? check_family(fd, in->address->sa.ss_family, device) : DP_ERR_FAMILY;
+    if (rc == DP_ERR_FAMILY)
+        return broken(in, "no interface has %s", in->text);
+    if (rc == DP_OK && !__atomic_exchange_n(&in->follows, 1, __ATOMIC_RELAXED))
+        dp_logf(in->host, DP_LOG_INFO, "%s has changed: %s is used with the address it has now",
+                in->text, device);
+    return rc;
+}
+
+/* The device that has the address now, *has then, or had it last. All of 127/8 and ::1 is the
+ * loopback device's, also what is not listed on it. */
+static int find_by_address(struct instance *in, int fd, char device[IF_NAMESIZE], bool *has)
+{
+    *has = true;
     const struct sockaddr *sa = (const struct sockaddr *)&in->address->sa;
     if (is_loopback(in->address)) {
         if (*device && strcmp(device, LOOPBACK) != 0)
@@ -190,9 +216,13 @@ static int find_by_address(struct instance *in, int fd, char device[IF_NAMESIZE]
         return found;
     if (!found && *device)
         return broken(in, "%s is not an address of %s", in->text, device);
-    if (!found)
-        return broken(in, "no interface has %s", in->text);
-    dp_store(&in->hint, if_nametoindex(device));
+    if (!found) {
+        *has = false;
+        return follow(in, fd, device);
+    }
+    seen_put(in, device);
+    if (dp_load(&in->follows))
+        dp_store(&in->follows, 0);
     return DP_OK;
 }
 
@@ -235,15 +265,16 @@ static int prepare(const void *self, int fd, int family, int type, struct dp_add
         return DP_ERR_FAMILY;
 
     char device[IF_NAMESIZE]; /* found out anew each time: addresses move */
+    bool from_address = false;
     memcpy(device, in->device, sizeof device);
-    int rc = in->address ? find_by_address(in, fd, device) : DP_OK;
+    int rc = in->address ? find_by_address(in, fd, device, &from_address) : DP_OK;
     if (rc == DP_OK)
         rc = check_up(in, fd, device);
     if (rc == DP_OK && !in->address)
         rc = check_family(fd, family, device);
     if (rc == DP_OK)
         rc = bind_to(in, fd, device);
-    if (rc == DP_OK && in->address)
+    if (rc == DP_OK && from_address)
         *local = *in->address;
     return rc;
 }
@@ -260,7 +291,7 @@ static void note_absence(struct instance *in)
     } else if (in->address && !is_loopback(in->address)) {
         int family = in->address->sa.ss_family;
         if (device_find(device, family, (const struct sockaddr *)&in->address->sa) > 0)
-            in->hint = if_nametoindex(device);
+            seen_put(in, device);
         else
             dp_logf(in->host, DP_LOG_WARN, "%s has no address %s yet",
                     *device ? device : "this machine", in->text);

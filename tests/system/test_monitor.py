@@ -46,6 +46,12 @@ def address_back(link):
     link.up()
 
 
+def readdress(link):
+    link.address_flush()
+    world.run("ip", "addr", "add", "10.0.1.77/24", "dev", link.dev)
+    link.up()
+
+
 CHANGES = [
     ("down", lambda x: x.down(), lambda x: x.up(), "down: a0 is down"),
     ("carrier lost", lambda x: x.carrier_off(), lambda x: x.carrier_on(),
@@ -226,6 +232,26 @@ def readdressed(t):
     equal(told(host), [], "told")
 
 
+@case("links by address, as on the Go command line: their interfaces' new addresses serve", limit=30)
+def by_address(t):
+    w = World(t)
+    port = w.serve(servers.tell_and_echo).port
+    host = Host(t, args=["-lport", "PORT", w.a.addr, w.b.addr])
+    lives = two_lives(t, host, port)
+    readdress(w.a)  # gone, then another: DHCP
+    equal(lives["a"].ended(5)[0], "rst", "the connection from the old address")
+    until_told(host, "%s: up" % w.a.addr)
+    equal(two_lives(t, host, port)["a"].source, "10.0.1.77", "where the next left from")
+    w.a.unplug()  # and another interface of the same name: PPPoE
+    until_told(host, "%s: down: no interface has %s" % (w.a.addr, w.a.addr))
+    w.a.addr = "10.0.1.99"
+    put_back(w.a)
+    wait_for("it serves", lambda: "a" in client.links_of(2, host.addr, TARGET, port), 2)
+    equal(two_lives(t, host, port)["a"].source, "10.0.1.99", "where the next left from")
+    check_alive(lives["b"], "the connection by b")
+    equal(host.log().count("has changed"), 1, "lines of the dialer's")
+
+
 @case("on-down may change at a reload, and a link that is down stays so, told once")
 def reload(t):
     w = World(t)
@@ -297,12 +323,6 @@ class Stream:
         """How long after `at` the first one by link a began."""
         return min((began - at for began, _took, link in self.results
                     if link == "a" and began >= at), default=999)
-
-
-def readdress(link):
-    link.address_flush()
-    world.run("ip", "addr", "add", "10.0.1.77/24", "dev", link.dev)
-    link.up()
 
 
 UNDER_LOAD = [(name, fault, cure) for name, fault, cure, _says in CHANGES] + [

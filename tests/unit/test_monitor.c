@@ -314,6 +314,35 @@ Test(monitor, changes)
         }
 }
 
+/* A link named by its address stays with the interface when that changes; named by both it does
+ * not. */
+Test(monitor, a_changed_address)
+{
+    static const struct {
+        const char *card, *after;
+        uint32_t no_way;
+        const char *gone;
+    } table[] = {
+        {"", "2 eth0 uc46 192.0.2.7", V6, "x 192.0.2.1 "},
+        {"", "5 eth0 uc46 192.0.2.7", V6, "x all "},
+        {"", "2 eth0 uc46 192.0.2.7 2001:db8::1;3 eth1 uc46 192.0.2.1", V6, "x all "}, /* moved */
+        {"", "2 eth0 uc46 2001:db8::1", ALL, "x all "},
+        {"", "2 eth0 u46 192.0.2.7", ALL, "x all "},
+        {"", "2 eth1 uc46 192.0.2.7", ALL, "x all "},
+        {"eth0", "2 eth0 uc46 192.0.2.7", ALL, "x 192.0.2.1 "},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct conf conf = by(table[i].card, "192.0.2.1");
+        struct watched x = {.world = {.link = {{.name = "x", .plugin = &dialer, .conf = &conf}}}};
+        open_watched(&x);
+        look(&x, "2 eth0 uc46 192.0.2.1");
+        look(&x, table[i].after);
+        cr_expect(eq(u32, shared(&x, 0)->no_way, table[i].no_way), "row %zu", i);
+        cr_expect(eq(str, gone, (char *)table[i].gone), "row %zu", i);
+        close_watched(&x);
+    }
+}
+
 /* A link that comes and goes all the time is told of once a second, and how it stands in the end. */
 Test(monitor, what_is_told)
 {
