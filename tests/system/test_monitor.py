@@ -3,8 +3,10 @@
 """Links follow the kernel: one that has no way out is known before a client comes, and used again
 as soon as it has; its connections end with it, or stay."""
 
+import platform
 import re
 import signal
+import sys
 import threading
 import time
 
@@ -163,6 +165,38 @@ def tunnel(t):
     w.a.carrier_on()
     until_told(host, "link: far: up")
     equal(client.links_of(6, host.addr, TARGET, target.port).count("b"), 2, "by b of 6")
+
+
+# What a sandbox does that knows no AF_NETLINK: socket() of that family fails.
+NO_NETLINK = """
+import ctypes, os, struct, sys
+rules = [(0x20, 0, 0, 0), (0x15, 0, 3, NUMBER), (0x20, 0, 0, 16), (0x15, 0, 1, 16),
+         (0x06, 0, 0, 0x00050061), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+program = struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
+    sys.exit("prctl: %s" % os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+SOCKET = {"x86_64": "41", "aarch64": "198", "riscv64": "198"}
+
+
+@case("where the kernel may not be asked: a warning, and connections find out for themselves")
+def sandboxed(t):
+    number = SOCKET.get(platform.machine())
+    if not number:
+        raise tap.Skip("the number of socket() is not known for " + platform.machine())
+    w = World(t)
+    port = w.serve(servers.tell).port
+    host = Host(t, config(TWO), prefix=[sys.executable, "-c",
+                                        NO_NETLINK.replace("NUMBER", number)])
+    tap.matches(r"^warn link: links are not watched: Address family not supported", host.log(),
+                "the warning")
+    equal(client.links_of(4, host.addr, TARGET, port), "abab", "links before")
+    w.a.down()
+    equal(client.links_of(4, host.addr, TARGET, port), "bbbb", "links")
+    tap.matches(r"^warn a: a0 is down$", host.log(), "what the dialer says")
 
 
 # ---- connections ----

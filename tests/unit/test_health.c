@@ -132,6 +132,33 @@ Test(health, it_has_worked_since)
     }
 }
 
+/* What the kernel has said is known, and what it has renewed is not judged by what was before. */
+Test(health, gone_and_renewed)
+{
+    static const struct {
+        uint32_t no_way;
+        int64_t renewed_ms, began_ms;
+        bool out;
+    } table[] = {
+        {0, -1, 100, true},        {WAY_IPV4, -1, 100, true}, {WAY_IPV6, -1, 100, true},
+        {WAY_ANY, -1, 100, false}, {0, 99, 100, true},        {0, 100, 100, true},
+        {0, 101, 100, false},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct alone a;
+        int64_t began = FAKE_START_NS + table[i].began_ms * MS;
+        alone_init(&a, 7);
+        a.shared.no_way = table[i].no_way;
+        if (table[i].renewed_ms >= 0)
+            link_renew(&a.link, FAKE_START_NS + table[i].renewed_ms * MS);
+        link_failed(&a.link, began, FAKE_START_NS + 3100 * MS, DP_ERR_LINK);
+        cr_expect(eq(int, !link_is_in_use(&a.link), table[i].out), "row %zu", i);
+        link_renew(&a.link, FAKE_START_NS + 3200 * MS);
+        cr_expect(link_is_in_use(&a.link), "row %zu: afresh", i);
+        cr_expect(eq(int, link_is_suspect(&a.link), table[i].no_way == WAY_ANY), "row %zu", i);
+    }
+}
+
 /* ---- what the log says ---- */
 
 static int captured = -1, real_stderr = -1;
@@ -544,6 +571,39 @@ Test(health, a_dial_under_way)
         cr_expect(same(w.won, "b"), "row %zu: %s", i, w.won);
         cr_expect(eq(int, w.took_ms, table[i].took_ms), "row %zu", i);
         close_world(&w, "under way");
+    }
+}
+
+/* A link that is gone, or has become another, while a dial waits for it, or had shortly before. */
+Test(health, a_dial_by_an_unsteady_link)
+{
+    static const struct {
+        bool gone;
+        int renewed_ms, rtt_ms; /* after the dial's start; 0: not known */
+        int took_ms;
+    } table[] = {
+        {true, INT32_MIN, 0, 255}, {false, 100, 0, 255},    {false, 251, 0, 505},
+        {false, 100, 400, 805},    {false, -9999, 20, 255}, {false, -10001, 20, 3000},
+        {false, -9999, 0, 3000}, /* of a new one it is not known how long it takes */
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct fake_world w = {.retries = 1,
+                               .link = {{.name = "a", .n_acts = 1, .act = {HANG}},
+                                        {.name = "b", .n_acts = 1, .act = {{DP_OK, 5}}}}};
+        fake_world_open(&w);
+        shared(&w, 0)->stat.rtt = table[i].rtt_ms * MS;
+        fake_dial_start(&w, "192.0.2.1:80");
+        int64_t began = io_now(&w.loop.io), renewed = began + table[i].renewed_ms * MS;
+        while (poll_turn(&w.loop, renewed) == 0)
+            ;
+        if (table[i].gone)
+            shared(&w, 0)->no_way = WAY_ANY;
+        else
+            link_renew(link_at(&w, 0), renewed);
+        fake_dial_wait(&w);
+        cr_expect(same(w.won, "b"), "row %zu: %s", i, w.won);
+        cr_expect(le(int, abs(w.took_ms - table[i].took_ms), 5), "row %zu: %d", i, w.took_ms);
+        close_world(&w, "unsteady");
     }
 }
 
