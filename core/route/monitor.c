@@ -262,8 +262,9 @@ void monitor_look(struct monitor *m, struct devices *picture, int64_t now_ns)
 
 /* ---- following the kernel ---- */
 
-/* While the next look is put off nothing is listened to: it will see all there is. */
-static int put_off(struct monitor *m, int64_t until_ns)
+/* Waits for an event; or until then (not 0) for none, as the look that is due then will see all there
+ * is. -1: out of memory. */
+static int await(struct monitor *m, int64_t until_ns)
 {
     io_timer(m->io, &m->look, until_ns);
     return io_watch(m->io, &m->events, until_ns ? 0 : POLLIN);
@@ -281,12 +282,12 @@ static void look(struct monitor *m)
         log_rated(&rate, 10 * NS_PER_S, LOG_WARN, "link", "cannot look after the links: %s",
                   strerror(errno));
         devices_free(&picture);
-        put_off(m, now + RETRY_NS);
+        await(m, now + RETRY_NS);
         return;
     }
     monitor_look(m, &picture, now);
-    if (put_off(m, 0) < 0)
-        put_off(m, now + RETRY_NS);
+    if (await(m, 0) < 0)
+        await(m, now + RETRY_NS);
 }
 
 static void look_fire(struct io_timer *t)
@@ -305,7 +306,7 @@ static void events_ready(struct io_fd *io, short revents)
     if (clock_now_ns() >= m->next_look_ns)
         look(m);
     else
-        put_off(m, m->next_look_ns);
+        await(m, m->next_look_ns);
 }
 
 /* ---- which links ---- */

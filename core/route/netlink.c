@@ -127,10 +127,13 @@ static int route_attribute(const struct nlattr *attr, void *ctx)
     if (mnl_attr_get_type(attr) != RTA_MULTIPATH)
         return MNL_CB_OK;
     int left = mnl_attr_get_payload_len(attr);
-    for (const struct rtnexthop *hop = mnl_attr_get_payload(attr); RTNH_OK(hop, left);
-         left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
+    const struct rtnexthop *hop = mnl_attr_get_payload(attr);
+    while (left >= (int)sizeof *hop && RTNH_OK(hop, left)) {
         add_way(route->devices, (uint32_t)hop->rtnh_ifindex, route->info->rtm_family,
                 hop->rtnh_flags);
+        left -= RTNH_ALIGN(hop->rtnh_len);
+        hop = RTNH_NEXT(hop);
+    }
     return MNL_CB_OK;
 }
 

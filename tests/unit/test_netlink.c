@@ -145,7 +145,7 @@ Test(netlink, broken_messages)
         uint32_t len = whole->nlmsg_len;
         for (uint32_t at = sizeof *whole; at < len; at++) {
             struct devices d = {0};
-            struct nlmsghdr *m = malloc(at);
+            struct nlmsghdr *m = calloc(1, NLMSG_ALIGN(at)); /* as it lies in a buffer */
             memcpy(m, whole, at);
             m->nlmsg_len = at;
             add(&d, link_lo);
