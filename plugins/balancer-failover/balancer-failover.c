@@ -29,8 +29,8 @@ static bool found_out(const struct dp_flow *flow, const struct dp_member *m)
            dp_load(&m->stat->fails);
 }
 
-/* Has it been well for long enough to be gone back to? One that has not worked since it failed is the
- * host's to judge, which lets a flow try it when its time has come: it must be picked for that. */
+/* Has it been well for long enough to be gone back to? One that has not worked since it failed is
+ * the host's to judge, which lets a flow try it when its time has come: it is picked for that. */
 static bool settled(const struct dp_pool *pool, const struct dp_flow *flow,
                     const struct dp_member *m)
 {

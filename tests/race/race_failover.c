@@ -57,11 +57,11 @@ static void *churn(void *arg)
 {
     uint32_t *wrong = arg;
     for (int64_t now = 1; now < ROUNDS * PICKS; now++) {
-        uint64_t tried = now % 3 == 0;
-        dp_store(&pool.stat[0].fails, tried);
+        uint32_t out = now % 3 == 0; /* the first of them */
+        dp_store(&pool.stat[0].fails, out);
         dp_store(&pool.stat[0].rtt_at, now);
-        uint32_t m = pick(now, tried);
-        *wrong += m > 1 || (tried && m == 0);
+        uint32_t m = pick(now, out);
+        *wrong += m > 1 || (out && m == 0);
     }
     return NULL;
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The policies that learn, or that keep to something: failover, hash, random, p2c."""
+"""The policies that learn, or that keep to something: failover, hash, random, p2c, adaptive."""
 
 import collections
 import statistics
+import threading
 import time
 
-from lib import client, servers, tap
+from lib import client, dante, servers, tap
 from lib.host import Host, config, once
 from lib.tap import case, check, equal, matches, table, wait_for
 from lib.upstream import Upstream
@@ -228,6 +229,165 @@ def p2c_changes(t):
     slow.late_s = 0
     wait_for("most by what is the faster one now",
              lambda: dials(host, port, 20, 1)[1].count("b") >= 15, 30)
+
+
+# ---- adaptive ----
+
+FETCH = 500000
+
+
+def give(conn, _name, _peer):
+    conn.sendall(bytes(FETCH))
+
+
+def shape(w, **mbit):
+    """What each link carries towards the host from now on."""
+    for name, rate in mbit.items():
+        link = w.by_name[name]
+        link.beyond("tc", "qdisc", "replace", "dev", link.peer, "root", "tbf", "rate",
+                    "%dmbit" % rate, "burst", "15000", "latency", "200ms")
+
+
+class Fetching:
+    """So many clients, each of which fetches a file of 500 kB again and again, until stop()."""
+
+    def __init__(self, t, host, port, clients=24):
+        self.to, self.port = host.addr, port
+        self.got, self.times, self.failed = 0, [], []
+        self.lock = threading.Lock()
+        self.stopped = False
+        t.defer(self._end)
+        self.threads = [threading.Thread(target=self._work, daemon=True) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def _fetch(self):
+        started = time.monotonic()
+        with client.connect(self.to, TARGET, self.port, timeout=60) as c:
+            while not self.stopped:
+                some = len(c.sock.recv(65536))
+                with self.lock:
+                    self.got += some
+                if not some:
+                    self.times.append(time.monotonic() - started)
+                    return
+
+    def _work(self):
+        while not self.stopped:
+            try:
+                self._fetch()
+            except (OSError, EOFError, client.Refused) as error:
+                self.failed.append(error)
+                return
+
+    def mbit(self, time_s):
+        """What all of them get in the time that follows, in Mbit/s."""
+        before, started = self.got, time.monotonic()
+        time.sleep(time_s)
+        return (self.got - before) * 8e-6 / (time.monotonic() - started)
+
+    def _end(self):
+        self.stopped = True
+        for thread in self.threads:
+            thread.join()
+
+    def stop(self):
+        """Ends them; fails if a fetch has failed."""
+        self._end()
+        equal(self.failed, [], "fetches that failed")
+
+
+@case("adaptive: 20, 10 and 5 Mbit/s, 24 clients: 85 % of the sum, and again when two are swapped",
+      limit=120, needs=["tc"])
+def adaptive(t):
+    w = World(t, "abc")
+    port = w.serve(give).port
+    shape(w, a=20, b=10, c=5)
+    alone = []
+    for name in "abc":
+        some = Fetching(t, Host(t, config({name: THREE[name]})), port)
+        some.mbit(1)
+        alone.append(some.mbit(3))
+        some.stop()
+    rates = {}
+    for pool in ("rr", "adaptive"):
+        some = Fetching(t, Host(t, config(THREE, pool="balancer: " + pool)), port)
+        some.mbit(8)
+        rates[pool] = some.mbit(6)
+        if pool == "adaptive":
+            shape(w, a=5, c=20)
+            some.mbit(8)
+            rates["swapped"] = some.mbit(6)
+        some.stop()
+    print("# Mbit/s: alone %.1f %.1f %.1f, by rr %.1f, by adaptive %.1f, swapped %.1f"
+          % (*alone, rates["rr"], rates["adaptive"], rates["swapped"]))
+    for way in ("adaptive", "swapped"):
+        check(rates[way] >= 0.85 * sum(alone), way + ": Mbit/s", rates, alone)
+
+
+@case("adaptive: one client alone has the fastest link, but for what measures the others",
+      needs=["tc"])
+def adaptive_alone(t):
+    w = World(t, "abc")
+    service = w.serve(give)
+    shape(w, a=10, b=50, c=10)
+    some = Fetching(t, Host(t, config(THREE, pool="balancer: adaptive")), service.port, clients=1)
+    wait_for("50 fetches", lambda: len(some.times) >= 50, 30)
+    some.stop()
+    check(service.count("b") >= 40, "fetches by the fastest", collections.Counter(service.order))
+
+
+# ---- in Dante's forked processes ----
+
+@case("in danted: failover, and back after the hold-down", needs=["danted"])
+def dante_failover(t):
+    w = World(t)
+    told = w.serve(servers.tell)
+    links = {n: THREE[n] for n in "ab"}
+    d = dante.Balanced(t, dante.config(links, pool="balancer: failover, hold-down: 2s"))
+
+    def order(count):
+        return client.links_of(count, d.addr, TARGET, told.port)
+
+    equal(order(20), "a" * 20, "links before")
+    w.a.down()
+    equal(order(20), "b" * 20, "links while a is down")
+    w.a.up()
+    wait_for("a works again", lambda: order(1) and "a: in use again" in d.said(), 12, 0.05)
+    back = time.monotonic()
+    while time.monotonic() < back + 1.5:
+        equal(order(1), "b", "the link while a is held back")
+    wait_for("a carries all", lambda: order(1) == "a", 3, 0.05)
+    equal(order(20), "a" * 20, "links afterwards")
+
+
+@case("in danted: hash-on host, the same link from every process", needs=["danted"])
+def dante_hash(t):
+    w = World(t, "abc")
+    port = told_everywhere(t, w)
+    d = dante.Balanced(t, dante.config(THREE, pool="balancer: hash, hash-on: host"))
+    before = destinations(d, port, 40)
+    equal(set(before), set("abc"), "links in use")
+    equal(destinations(d, port, 40), before, "links of the same again")
+    host = Host(t, config(THREE, pool="balancer: hash, hash-on: host"))
+    equal(destinations(host, port, 40), before, "links by dispatch-host")
+
+
+@table("in danted, 16 at once: the slow one of two servers is found out", [
+    ("p2c", "p2c"), ("adaptive", "adaptive"),
+], needs=["danted"])
+def dante_slow(t, balancer):
+    w = World(t)
+    service = w.serve(give)
+    links = proxies(t, w, 0, 0.3)
+    d = dante.Balanced(t, dante.config(links, pool="balancer: " + balancer))
+    some = Fetching(t, d, service.port, clients=16)
+    wait_for("600 fetches", lambda: len(some.times) >= 600, 40)
+    some.stop()
+    print("# %s: %d of %d by the slow one" % (balancer, service.count("b"), len(service.order)))
+    check(service.count("b") <= 0.4 * len(service.order), "fetches by the slow one",
+          service.count("b"))
+    d.wait_active(a=0, b=0)
 
 
 if __name__ == "__main__":

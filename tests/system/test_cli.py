@@ -307,8 +307,8 @@ def auto_none(t, fault, cure, word):
 
 # ---- ours ----
 
-PLUGINS = ["balancer-failover", "balancer-hash", "balancer-leastconn", "balancer-p2c",
-           "balancer-random", "balancer-rr", "dialer-iface", "dialer-socks"]
+PLUGINS = ["balancer-adaptive", "balancer-failover", "balancer-hash", "balancer-leastconn",
+           "balancer-p2c", "balancer-random", "balancer-rr", "dialer-iface", "dialer-socks"]
 
 
 @case("--version, --help")

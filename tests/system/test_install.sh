@@ -41,7 +41,7 @@ check "program, header, pkg-config file" \
     installed /bin/dispatch-host /include/dispatch-plugin.h /pkgconfig/dispatch-plugin.pc
 check "plugins" installed /plugins/balancer-rr.so /plugins/balancer-leastconn.so \
     /plugins/balancer-failover.so /plugins/balancer-hash.so /plugins/balancer-p2c.so \
-    /plugins/balancer-random.so \
+    /plugins/balancer-random.so /plugins/balancer-adaptive.so \
     /plugins/dialer-iface.so /plugins/dialer-socks.so
 check "manual pages" installed '/man8/dispatch-host.8' '/man3/dispatch-plugin.3' '/man7/*balancer-rr*.7' \
     '/man7/*balancer-leastconn*.7' '/man7/*dialer-iface*.7' '/man7/*dialer-socks*.7'

@@ -126,7 +126,7 @@ Test(hash, same_key)
     }
 }
 
-/* A name is bytes with a length: what comes after a NUL counts, what lies behind its end does not. */
+/* A name is bytes with a length: what comes after a NUL counts, what is behind its end does not. */
 Test(hash, names_are_bytes)
 {
     static const uint32_t on[] = {
