@@ -10,9 +10,8 @@ struct conf {
 
 /* Shared by all threads and processes that serve the pool. */
 struct slot {
-    int64_t well_at; /* since when it has been well again; 0: it was never out; OUT */
+    int64_t since; /* > 0: well again since then; < 0: found out at -since; 0: it was never out */
 };
-#define OUT (-1)
 
 static int create(const struct dp_host *host, const void *conf, void **self)
 {
@@ -21,10 +20,13 @@ static int create(const struct dp_host *host, const void *conf, void **self)
     return 0;
 }
 
-/* Has it failed, as the host or this flow has just found? Then we are asked again, with its bit. */
-static bool found_out(const struct dp_flow *flow, const struct dp_member *m)
+/* Is it out? If it has failed, as the host or this flow has just found, we are asked again, with
+ * its bit. */
+static bool is_out(const struct dp_flow *flow, const struct dp_member *m)
 {
     uint32_t word = m->slot / 64;
+    if (!m->usable)
+        return true;
     return word < flow->n_tried && flow->tried[word] >> (m->slot % 64) & 1 &&
            dp_load(&m->stat->fails);
 }
@@ -36,14 +38,15 @@ static bool settled(const struct dp_pool *pool, const struct dp_flow *flow,
 {
     const struct conf *conf = pool->self;
     struct slot *slot = dp_slot(pool, m->slot);
-    int64_t well_at = dp_load(&slot->well_at);
+    int64_t since = dp_load(&slot->since);
     if (dp_load(&m->stat->fails))
         return true;
-    if (well_at == OUT) {
-        well_at = dp_load(&m->stat->rtt_at);
-        dp_store(&slot->well_at, well_at);
+    if (since < 0) {
+        int64_t worked_at = dp_load(&m->stat->rtt_at);
+        since = worked_at >= -since ? worked_at : flow->now;
+        dp_store(&slot->since, since);
     }
-    return !well_at || flow->now - well_at >= conf->hold_down;
+    return !since || flow->now - since >= conf->hold_down;
 }
 
 static uint32_t pick(const struct dp_pool *pool, const struct dp_flow *flow, uint32_t *seen)
@@ -53,8 +56,8 @@ static uint32_t pick(const struct dp_pool *pool, const struct dp_flow *flow, uin
     for (uint32_t i = 0; i < pool->view->n; i++) {
         const struct dp_member *m = pool->view->member[i];
         struct slot *slot = dp_slot(pool, m->slot);
-        if (found_out(flow, m) && dp_load(&slot->well_at) != OUT)
-            dp_store(&slot->well_at, OUT);
+        if (is_out(flow, m) && dp_load(&slot->since) >= 0)
+            dp_store(&slot->since, -flow->now);
         if (!dp_allowed(pool, flow, i))
             continue;
         if (settled(pool, flow, m))

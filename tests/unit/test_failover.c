@@ -75,12 +75,33 @@ Test(failover, one_pick)
         }
         cr_expect(eq(chr, letter(fake_pool_pick(&p)), table[i].expect), "row %zu", i);
         cr_expect(eq(u32, p.seen, UINT32_MAX), "row %zu: seen", i);
-        p.tried = 0; /* none of this is a failure: nothing is held back */
-        for (uint32_t m = 0; m < 3; m++)
-            p.member[m].usable = 1, p.member[m].limit = 0;
-        cr_expect(eq(chr, letter(fake_pool_pick(&p)), 'A'), "row %zu: afterwards", i);
+        p.tried = 0; /* none of the rest is a failure: nothing is held back */
+        p.member[0].limit = 0;
+        if (p.member[0].usable)
+            cr_expect(eq(chr, letter(fake_pool_pick(&p)), 'A'), "row %zu: afterwards", i);
         fake_pool_close(&p);
     }
+}
+
+/* A link that could not be used is held back like one that has failed. */
+Test(failover, not_usable)
+{
+    struct fake_pool p;
+    open_pool(&p, &(struct conf){10 * S}, 2);
+    work(&p, 0);
+    p.flow.now += S;
+    p.member[0].usable = 0;
+    fake_pool_publish(&p);
+    cr_expect(eq(chr, pick(&p, ""), 'B'));
+    p.flow.now += 3600 * S;
+    p.member[0].usable = 1;
+    fake_pool_publish(&p);
+    cr_expect(eq(chr, pick(&p, ""), 'B'));
+    p.flow.now += 10 * S - 1;
+    cr_expect(eq(chr, pick(&p, ""), 'B'));
+    p.flow.now += 1;
+    cr_expect(eq(chr, pick(&p, ""), 'A'));
+    fake_pool_close(&p);
 }
 
 /* Each step: seconds pass, something happens to a link, these are out, and that is picked. */
