@@ -307,17 +307,17 @@ def adaptive(t):
     for name in "abc":
         some = Fetching(t, Host(t, config({name: THREE[name]})), port)
         some.mbit(1)
-        alone.append(some.mbit(3))
+        alone.append(some.mbit(2))
         some.stop()
     rates = {}
     for pool in ("rr", "adaptive"):
         some = Fetching(t, Host(t, config(THREE, pool="balancer: " + pool)), port)
-        some.mbit(8)
-        rates[pool] = some.mbit(6)
+        some.mbit(5)
+        rates[pool] = some.mbit(5)
         if pool == "adaptive":
             shape(w, a=5, c=20)
-            some.mbit(8)
-            rates["swapped"] = some.mbit(6)
+            some.mbit(5)
+            rates["swapped"] = some.mbit(5)
         some.stop()
     print("# Mbit/s: alone %.1f %.1f %.1f, by rr %.1f, by adaptive %.1f, swapped %.1f"
           % (*alone, rates["rr"], rates["adaptive"], rates["swapped"]))
