@@ -80,6 +80,22 @@ Test(adaptive, one_pick)
     }
 }
 
+/* A quarter of a megabyte in a second, as one of four, is more than 0.9 alone. */
+Test(adaptive, measures_the_whole_link)
+{
+    struct fake_pool p;
+    fake_pool_open(&p, plugin(), NULL, (uint32_t[]){1, 1}, 2);
+    p.stat[0].active = 4;
+    for (int i = 0; i < 100; i++)
+        fake_pool_pick(&p);
+    ended(&p, 0, DP_OK, 250000, S);
+    ended(&p, 1, DP_OK, 900000, S);
+    p.stat[0].active = 0;
+    for (int i = 0; i < 10; i++)
+        cr_expect(eq(u32, fake_pool_pick(&p), 0), "pick %d", i);
+    fake_pool_close(&p);
+}
+
 /* What says nothing of a link's rate changes nothing. */
 Test(adaptive, not_measured)
 {
