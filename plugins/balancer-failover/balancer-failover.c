@@ -8,10 +8,14 @@ struct conf {
     int64_t hold_down;
 };
 
+/* A link may be out for some destinations alone, as for those of a family it has no address of. */
+enum { IPV4, IPV6, NAME, OTHER, KINDS };
+
 /* Shared by all threads and processes that serve the pool. */
 struct slot {
-    int64_t since; /* > 0: well again since then; < 0: found out at -since; 0: it was never out */
+    int64_t since[KINDS]; /* when it was asked for again after it was out; OUT; 0: it never was */
 };
+#define OUT (-1)
 
 static int create(const struct dp_host *host, const void *conf, void **self)
 {
@@ -20,47 +24,49 @@ static int create(const struct dp_host *host, const void *conf, void **self)
     return 0;
 }
 
-/* Is it out? If it has failed, as the host or this flow has just found, we are asked again, with
- * its bit. */
+static unsigned kind_of(const struct dp_flow *flow)
+{
+    if (flow->proto != DP_TCP)
+        return OTHER;
+    if (!flow->dest.salen)
+        return NAME;
+    return flow->dest.sa.ss_family == AF_INET6 ? IPV6 : IPV4;
+}
+
+/* Is it out? The host asks again, with its bit, if it was picked and is not to be used, or if this
+ * flow has found that it fails. */
 static bool is_out(const struct dp_flow *flow, const struct dp_member *m)
 {
     uint32_t word = m->slot / 64;
     if (!m->usable)
         return true;
     return word < flow->n_tried && flow->tried[word] >> (m->slot % 64) & 1 &&
-           dp_load(&m->stat->fails);
+           (!flow->attempt || dp_load(&m->stat->fails));
 }
 
-/* Has it been well for long enough to be gone back to? One that has not worked since it failed is
- * the host's to judge, which lets a flow try it when its time has come: it is picked for that. */
-static bool settled(const struct dp_pool *pool, const struct dp_flow *flow,
-                    const struct dp_member *m)
+/* Is it to be picked? One that was out is, by one flow at a time: the host then says whether it
+ * still is, or lets that flow try it. From then on it must be well for as long as the hold-down. */
+static bool is_due(const struct conf *conf, int64_t *since, const struct dp_stat *stat, int64_t now)
 {
-    const struct conf *conf = pool->self;
-    struct slot *slot = dp_slot(pool, m->slot);
-    int64_t since = dp_load(&slot->since);
-    if (dp_load(&m->stat->fails))
-        return true;
-    if (since < 0) {
-        int64_t worked_at = dp_load(&m->stat->rtt_at);
-        since = worked_at >= -since ? worked_at : flow->now;
-        dp_store(&slot->since, since);
-    }
-    return !since || flow->now - since >= conf->hold_down;
+    int64_t then = dp_load(since);
+    if (then == OUT)
+        dp_store(since, now);
+    return then <= 0 || dp_load(&stat->fails) || now - then >= conf->hold_down;
 }
 
 static uint32_t pick(const struct dp_pool *pool, const struct dp_flow *flow, uint32_t *seen)
 {
     (void)seen; /* the choice rests on nobody's load */
+    unsigned kind = kind_of(flow);
     uint32_t held = DP_NONE;
     for (uint32_t i = 0; i < pool->view->n; i++) {
         const struct dp_member *m = pool->view->member[i];
         struct slot *slot = dp_slot(pool, m->slot);
-        if (is_out(flow, m) && dp_load(&slot->since) >= 0)
-            dp_store(&slot->since, -flow->now);
+        if (is_out(flow, m) && dp_load(&slot->since[kind]) != OUT)
+            dp_store(&slot->since[kind], OUT);
         if (!dp_allowed(pool, flow, i))
             continue;
-        if (settled(pool, flow, m))
+        if (is_due(pool->self, &slot->since[kind], m->stat, flow->now))
             return i;
         if (held == DP_NONE)
             held = i;

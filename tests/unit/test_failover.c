@@ -73,6 +73,7 @@ Test(failover, one_pick)
             p.member[m].limit = p.stat[m].active = table[i].state[m] & LIMIT ? 1 : 0;
             p.tried |= (table[i].state[m] & TRIED ? UINT64_C(1) : 0) << m;
         }
+        p.flow.attempt = p.tried != 0;
         cr_expect(eq(chr, letter(fake_pool_pick(&p)), table[i].expect), "row %zu", i);
         cr_expect(eq(u32, p.seen, UINT32_MAX), "row %zu: seen", i);
         p.tried = 0; /* none of the rest is a failure: nothing is held back */
@@ -88,20 +89,56 @@ Test(failover, not_usable)
 {
     struct fake_pool p;
     open_pool(&p, &(struct conf){10 * S}, 2);
-    work(&p, 0);
-    p.flow.now += S;
     p.member[0].usable = 0;
     fake_pool_publish(&p);
     cr_expect(eq(chr, pick(&p, ""), 'B'));
     p.flow.now += 3600 * S;
     p.member[0].usable = 1;
     fake_pool_publish(&p);
+    cr_expect(eq(chr, pick(&p, ""), 'A')); /* one tries it */
     cr_expect(eq(chr, pick(&p, ""), 'B'));
     p.flow.now += 10 * S - 1;
     cr_expect(eq(chr, pick(&p, ""), 'B'));
     p.flow.now += 1;
     cr_expect(eq(chr, pick(&p, ""), 'A'));
     fake_pool_close(&p);
+}
+
+/* Out for one kind of destination is not out for the others. */
+Test(failover, kinds_of_destinations)
+{
+    struct fake_pool p;
+    open_pool(&p, &(struct conf){10 * S}, 2);
+    for (int i = 0; i < 3; i++, p.flow.now += S) {
+        p.flow.dest = (struct dp_addr){.salen = 28, .sa.ss_family = AF_INET6};
+        cr_expect(eq(chr, pick(&p, "A"), 'B'));
+        p.flow.dest = (struct dp_addr){.salen = 16, .sa.ss_family = AF_INET};
+        cr_expect(eq(chr, pick(&p, ""), 'A'));
+        p.flow.dest = (struct dp_addr){.name = "a.test", .name_len = 6};
+        cr_expect(eq(chr, pick(&p, ""), 'A'));
+        p.flow.proto = DP_UDP;
+        cr_expect(eq(chr, pick(&p, "A"), 'B'));
+        p.flow.proto = DP_TCP;
+    }
+    fake_pool_close(&p);
+}
+
+/* What a retry finds out: a failure that counts, or else nothing. */
+Test(failover, retries)
+{
+    for (uint32_t fails = 0; fails < 2; fails++) {
+        struct fake_pool p;
+        open_pool(&p, &(struct conf){10 * S}, 2);
+        p.stat[0].fails = fails;
+        p.flow.attempt = 1;
+        p.tried = 1;
+        cr_expect(eq(chr, pick(&p, ""), 'B'));
+        p.flow.attempt = 0;
+        cr_expect(eq(chr, pick(&p, ""), 'A')); /* its trial, if it has failed */
+        work(&p, 0);
+        cr_expect(eq(chr, pick(&p, ""), fails ? 'B' : 'A'));
+        fake_pool_close(&p);
+    }
 }
 
 /* Each step: seconds pass, something happens to a link, these are out, and that is picked. */
@@ -115,52 +152,62 @@ Test(failover, hold_down)
             const char *event, *out, *expect;
         } step[8];
     } table[] = {
-        {"back after it was well for 10 s",
+        {"back after it was well for 10 s: one tries it, and no other",
          10 * S,
          {{0, "", "", "A"},
           {0, "-A", "A", "B"},
-          {5 * S, "+A", "", "B"},
+          {5 * S, "", "", "A"},
+          {0, "+A", "", "B"},
           {9 * S, "", "", "B"},
-          {1 * S, "", "", "A"}}},
-        {"an hour out does not count for it",
+          {1 * S, "", "", "A"},
+          {0, "", "", "A"}}},
+        {"out without a failure, as the kernel has it",
          10 * S,
-         {{0, "-A", "A", "B"},
-          {3600 * S, "-A", "A", "B"},
-          {1 * S, "+A", "", "B"},
-          {9 * S, "+A", "", "B"},
+         {{0, "", "A", "B"},
+          {3600 * S, "", "A", "B"},
+          {1 * S, "", "", "A"},
+          {9 * S, "", "", "B"},
+          {1 * S, "", "", "A"},
           {1 * S, "", "", "A"}}},
         {"the time begins anew",
          10 * S,
          {{0, "-A", "A", "B"},
-          {1 * S, "+A", "", "B"},
+          {1 * S, "", "", "A"},
           {9 * S, "-A", "A", "B"},
-          {1 * S, "+A", "", "B"},
+          {1 * S, "", "", "A"},
+          {0, "+A", "", "B"},
           {9 * S, "", "", "B"},
           {1 * S, "", "", "A"}}},
-        {"no hold-down", 0, {{0, "-A", "A", "B"}, {1 * S, "+A", "", "A"}}},
+        {"no hold-down", 0, {{0, "-A", "A", "B"}, {1 * S, "", "", "A"}, {0, "+A", "", "A"}}},
         {"a day",
          86400 * S,
          {{0, "-A", "A", "B"},
-          {1 * S, "+A", "", "B"},
+          {1 * S, "", "", "A"},
+          {0, "+A", "", "B"},
           {86399 * S, "", "", "B"},
           {1 * S, "", "", "A"}}},
-        {"its trial: it is picked while the host may let it be",
+        {"a trial that fails",
          10 * S,
-         {{0, "-A", "A", "B"}, {1 * S, "", "", "A"}, {0, "-A", "A", "B"}, {0, "+A", "", "B"}}},
+         {{0, "-A", "A", "B"},
+          {1 * S, "", "", "A"},
+          {0, "-A", "A", "B"},
+          {1 * S, "", "", "A"},
+          {0, "+A", "", "B"}}},
         {"held back is better than none",
          10 * S,
-         {{0, "-A", "A", "B"}, {1 * S, "+A", "", "B"}, {1 * S, "-B", "BC", "A"}}},
-        {"what was not out is not held back",
+         {{0, "-A", "A", "B"}, {1 * S, "", "", "A"}, {0, "+A", "", "B"}, {1 * S, "-B", "BC", "A"}}},
+        {"the third, while the second is held back",
          10 * S,
          {{0, "-A", "A", "B"},
           {0, "-B", "AB", "C"},
-          {5 * S, "+B", "A", "C"},
-          {5 * S, "", "A", "C"},
-          {5 * S, "", "A", "B"}}},
+          {5 * S, "", "A", "B"},
+          {0, "+B", "A", "C"},
+          {9 * S, "", "A", "C"},
+          {1 * S, "", "A", "B"}}},
         {"a failure after which it stayed in use",
          10 * S,
          {{0, "-A", "", "A"}, {0, "+A", "", "A"}}},
-        {"a failed link that nobody asked for is not known to have been out",
+        {"one that nobody asked for is not known to have been out",
          10 * S,
          {{0, "-B", "", "A"}, {5 * S, "+B", "", "A"}, {0, "-A", "A", "B"}}},
     };
@@ -184,16 +231,14 @@ Test(failover, state_follows_the_slot)
 {
     struct fake_pool p;
     open_pool(&p, &(struct conf){10 * S}, 2);
-    fail(&p, 0);
     cr_expect(eq(chr, pick(&p, "A"), 'B'));
-    work(&p, 0);
+    cr_expect(eq(chr, pick(&p, ""), 'A'));
     p.list[0] = &p.member[1];
     p.list[1] = &p.member[0];
     fake_pool_publish(&p);
+    cr_expect(eq(u32, fake_pool_pick(&p), 0));
     p.tried = UINT64_C(1) << 1;
     cr_expect(eq(u32, fake_pool_pick(&p), 1)); /* held back, but alone */
-    p.tried = 0;
-    cr_expect(eq(u32, fake_pool_pick(&p), 0));
     fake_pool_close(&p);
 }
 
