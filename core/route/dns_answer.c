@@ -158,6 +158,8 @@ void dns_answer_read(struct dns_answer *answer, int family, int status, const ui
     answer->ttl_s = TTL_MAX_S;
     if (status == ARES_SUCCESS)
         status = family == AF_INET ? read_v4(answer, msg, len) : read_v6(answer, msg, len);
+    if (status == ARES_SUCCESS && answer->n == 0) /* an alias of a name without */
+        status = ARES_ENODATA;
     answer->err = status_error(status);
     answer->exists = status == ARES_SUCCESS || status == ARES_ENODATA;
     if (answer->err == DP_ERR_NO_HOST)
