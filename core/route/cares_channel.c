@@ -38,10 +38,12 @@ static int sock_close(ares_socket_t fd, void *ctx)
 }
 
 /* A server on the loopback cannot be reached through a device, nor one of a family that the link has
- * no address of: these are asked from a socket that no dialer has bound. Any other is asked through
- * the link, or not at all. */
-static int sock_prepare(ares_socket_t fd, const struct link *link, const struct dp_addr *server)
+ * no address of: the former, and the latter if that is allowed, is asked from a socket that no dialer
+ * has bound. Any other is asked through the link, or not at all. */
+static int sock_prepare(ares_socket_t fd, const struct channel *ch)
 {
+    const struct link *link = ch->link;
+    const struct dp_addr *server = &ch->server;
     static struct log_rate once[2];
     struct dp_addr local;
     int type = SOCK_DGRAM;
@@ -56,7 +58,7 @@ static int sock_prepare(ares_socket_t fd, const struct link *link, const struct 
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
         return DP_ERR_LOCAL;
     int err = socket_prepare(fd, link, addr_family(server), type, &local);
-    if (err != DP_ERR_FAMILY)
+    if (err != DP_ERR_FAMILY || !ch->outside)
         return err;
     log_rated(&once[1], INT64_MAX / 2, LOG_INFO, "dns",
               "%s has no address to ask its IPv%d name server from: its names leave by the "
@@ -70,7 +72,7 @@ static int sock_connect(ares_socket_t fd, const struct sockaddr *sa, ares_sockle
 {
     struct channel *ch = ctx;
     (void)sa, (void)len;
-    ch->err = sock_prepare(fd, ch->link, &ch->server);
+    ch->err = sock_prepare(fd, ch);
     if (ch->err != DP_OK) {
         errno = ENETUNREACH;
         return -1;

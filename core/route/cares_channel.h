@@ -22,6 +22,7 @@ struct channel {
     struct io_timer timer;
     unsigned pending; /* questions under way */
     int err;          /* why its last socket could not leave by the link; 0 */
+    bool outside;     /* may be asked from no link, where the link has no address of its family */
     bool deaf;        /* a socket of it is not watched, for lack of memory */
     bool inside;      /* c-ares is at work on it, further up the stack */
 };

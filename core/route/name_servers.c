@@ -121,6 +121,14 @@ void name_servers_free(struct name_servers **list)
 
 /* ---- one of them ---- */
 
+/* Is a to be asked rather than b, which comes before it in the list? */
+static bool is_better(const struct name_server *a, const struct name_server *b, int64_t now)
+{
+    if (a->outside != b->outside)
+        return b->outside;
+    return b->retry_at_ns > now && a->retry_at_ns < b->retry_at_ns;
+}
+
 struct name_server *name_servers_pick(struct name_servers *set, const void *ctx,
                                       bool (*asked)(const void *ctx, const struct name_server *s))
 {
@@ -128,11 +136,7 @@ struct name_server *name_servers_pick(struct name_servers *set, const void *ctx,
     int64_t now = io_now(set->io);
     for (size_t i = 0; i < set->n; i++) {
         struct name_server *s = &set->server[i];
-        if (asked(ctx, s))
-            continue;
-        if (s->retry_at_ns <= now)
-            return s;
-        if (!best || s->retry_at_ns < best->retry_at_ns)
+        if (!asked(ctx, s) && (!best || is_better(s, best, now)))
             best = s;
     }
     return best;
@@ -148,6 +152,12 @@ struct channel *name_server_channel(struct name_servers *set, struct name_server
     if (!s->channel)
         s->channel = channel_new(set->io, set->link, &s->addr);
     return s->channel;
+}
+
+void name_server_outside(struct name_server *s)
+{
+    s->outside = true;
+    s->channel->outside = true;
 }
 
 void name_server_worked(struct name_server *s)

@@ -10,6 +10,7 @@
 struct name_server {
     struct dp_addr addr;
     struct channel *channel; /* NULL: not asked yet */
+    bool outside;            /* the link has no address of its family: asked last, and directly */
     unsigned fails;          /* in a row */
     int64_t retry_at_ns;     /* after failures: asked last until then */
 };
@@ -51,6 +52,9 @@ int64_t name_server_grace_ns(const struct name_server *s);
 
 /* NULL: out of memory. */
 struct channel *name_server_channel(struct name_servers *servers, struct name_server *s);
+
+/* The link has no address of its family. */
+void name_server_outside(struct name_server *s);
 
 /* It has answered; or has not, or not us. */
 void name_server_worked(struct name_server *s);

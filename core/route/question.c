@@ -95,9 +95,14 @@ static void question_answered(struct question *q, const struct dns_answer *answe
 
 /* A server that refuses is not meant for us. Anything else may be the name's fault; or the link's,
  * if the question has not left. */
-static void ask_failed(const struct ask *a, struct question *q, int status, int err)
+static void ask_failed(struct ask *a, struct question *q, int status, int err)
 {
     int unsent = status == ARES_ECONNREFUSED ? a->base.channel->err : DP_OK;
+    if (unsent == DP_ERR_FAMILY && !a->server->outside) {
+        name_server_outside(a->server);
+        a->round--; /* it has not been asked in this one */
+        return;
+    }
     q->err = error_worse(q->err, unsent ? unsent : err);
     if (status == ARES_EREFUSED || (status == ARES_ECONNREFUSED && !unsent))
         name_server_failed(a->servers, a->server);

@@ -101,6 +101,21 @@ def reloaded(t):
     equal(p.names.count(), 2 * FAMILIES, "queries")
 
 
+@case("a server that the link has no address for is asked only if there is no other")
+def other_family(t):
+    p = Place(t, "ab", zone={"x.test": [TARGET]})
+    six = dns.NameServer(t, [("a6", p.world.a.ns, p.world.a.gw6)], p.names.zone)
+    world.run("ip", "-6", "addr", "flush", "dev", "b0")
+    links = "interface: b0, dns: ['%s'%s]"
+    host = Host(t, config({"b": links % (p.world.a.gw6, ", " + p.world.b.gw)}))
+    equal(client.link_of(host.addr, "x.test", p.port), "b", "link")
+    equal((six.count(), p.names.count("b")), (0, FAMILIES), "queries outside, and by the link")
+    host.reload(config({"b": links % (p.world.a.gw6, "")}))
+    equal(client.link_of(host.addr, "x.test", p.port), "b", "link")
+    equal((six.count(), p.names.count("b")), (FAMILIES, FAMILIES), "queries")
+    tap.matches("b has no address to ask its IPv6 name server from", host.log(), "log")
+
+
 # ---- how long ----
 
 @case("an answer is kept as long as its TTL says, by a real dnsmasq", needs=["dnsmasq"])
