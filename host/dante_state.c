@@ -55,15 +55,14 @@ static void print_arena(const struct arena *arena, const struct dante_owner *own
     while ((link = arena_next(arena, ARENA_LINK, link)))
         if (dp_load(&link->generation) == generation || dp_load(&link->stat.active))
             print_link(link, generation);
-    const struct ledger *ledger = arena_next(arena, ARENA_LEDGER, NULL);
-    printf("sessions %" PRIu32 "\n", ledger ? ledger_used(ledger) : 0);
+    printf("sessions %" PRIu32 "\n", ledger_used(ledger_seen(arena)));
 }
 
 /* An old file of another program may have blocks that are too small for ours. */
 static int check_rooms(const struct arena *arena)
 {
     const void *link = NULL, *owner = arena_next(arena, ARENA_OWNER, NULL);
-    if (!owner || arena_room(owner) < sizeof(struct dante_owner))
+    if (!owner || arena_room(owner) < sizeof(struct dante_owner) || !ledger_seen(arena))
         return -1;
     while ((link = arena_next(arena, ARENA_LINK, link)))
         if (arena_room(link) < sizeof(struct link_shared))

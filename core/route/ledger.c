@@ -4,8 +4,13 @@
  * An entry is its owner's alone; changing hands is one compare-and-swap of `owner`. A connection's
  * entry stands among the REACH ones after its cookie's place, so that looking for it costs as much in
  * a full table as in an empty one; a claim without a cookie may stand anywhere.
+ *
+ * A claim has its entry from before it is counted until after it is not any more, with `counted` 0
+ * meanwhile. If its process dies just then nobody can say how far it got: the link is in doubt, and
+ * its numbers are counted again in a moment in which no entry changes.
  */
 #include "route/ledger.h"
+#include "plugin/dispatch-plugin.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -16,11 +21,12 @@
 #define REACH 64u       /* entries looked at for one cookie */
 #define PROCESSES 4096u /* at once, with claims */
 #define PROCESS_REACH 64u
+#define DOUBTS 16 /* links at once; of one more a number may stay wrong */
 #define ON_ITS_WAY LEDGER_ON_ITS_WAY
 
 struct entry {
     uint32_t owner;   /* a process, ON_ITS_WAY, or 0: free; atomic */
-    uint32_t counted; /* atomic */
+    uint32_t counted; /* as the claim says; 0: not, or just changing; atomic */
     uint64_t cookie;  /* 0: not connected; atomic */
     int64_t sent_ns;
     struct ledger_claim claim;
@@ -33,8 +39,9 @@ struct process {
 };
 
 struct ledger {
-    uint32_t sent; /* entries on their way; atomic */
-    uint32_t used; /* atomic */
+    uint32_t sent;          /* entries on their way; atomic */
+    uint32_t changes;       /* of what is counted; atomic */
+    uint64_t doubt[DOUBTS]; /* `stat` of links; 0: none; atomic */
     struct process process[PROCESSES];
     struct entry entry[ENTRIES];
 };
@@ -126,10 +133,36 @@ uint32_t ledger_open(struct ledger *l, const struct ledger_claim *claim)
     struct entry *e = entry_new(l, place, ENTRIES);
     if (!e)
         return 0;
-    __atomic_fetch_add(&l->used, 1, __ATOMIC_RELAXED);
     e->claim = *claim;
-    __atomic_store_n(&e->counted, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&l->changes, 1, __ATOMIC_ACQ_REL);
     return ticket_of(l, e);
+}
+
+void ledger_count(struct ledger *l, uint32_t ticket)
+{
+    __atomic_store_n(&entry_at(l, ticket)->counted, 1, __ATOMIC_RELEASE);
+}
+
+bool ledger_uncount(struct ledger *l, uint32_t ticket, struct ledger_claim *claim)
+{
+    struct entry *e = entry_at(l, ticket);
+    __atomic_fetch_add(&l->changes, 1, __ATOMIC_ACQ_REL);
+    bool counted = __atomic_exchange_n(&e->counted, 0, __ATOMIC_ACQ_REL) != 0;
+    *claim = e->claim;
+    return counted;
+}
+
+void ledger_close(struct ledger *l, uint32_t ticket)
+{
+    struct entry *e = entry_at(l, ticket);
+    __atomic_store_n(&e->cookie, 0, __ATOMIC_RELEASE);
+    owner_swap(l, e, self(), 0);
+}
+
+void ledger_dialed(struct ledger *l, uint32_t ticket)
+{
+    entry_at(l, ticket)->claim.dialing = 0;
+    ledger_count(l, ticket);
 }
 
 static uint64_t place_of(uint64_t cookie)
@@ -149,9 +182,10 @@ uint32_t ledger_rename(struct ledger *l, uint32_t ticket, uint64_t cookie)
     }
     e->claim = old->claim;
     __atomic_store_n(&e->cookie, cookie, __ATOMIC_RELEASE);
-    __atomic_store_n(&old->counted, 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&e->counted, 1, __ATOMIC_RELEASE);
-    owner_swap(l, old, self(), 0);
+    struct ledger_claim same;
+    if (ledger_uncount(l, ticket, &same))
+        ledger_count(l, ticket_of(l, e));
+    ledger_close(l, ticket);
     return ticket_of(l, e);
 }
 
@@ -159,7 +193,6 @@ uint32_t ledger_connect(struct ledger *l, uint32_t ticket, int64_t now_ns, uint6
 {
     struct entry *e = entry_at(l, ticket);
     e->claim.connected_ns = now_ns;
-    e->claim.dialing = 0;
     return ledger_rename(l, ticket, cookie);
 }
 
@@ -200,17 +233,6 @@ uint32_t ledger_take(struct ledger *l, uint64_t cookie)
     return 0;
 }
 
-bool ledger_close(struct ledger *l, uint32_t ticket, struct ledger_claim *claim)
-{
-    struct entry *e = entry_at(l, ticket);
-    bool counted = __atomic_exchange_n(&e->counted, 0, __ATOMIC_ACQ_REL) != 0;
-    *claim = e->claim;
-    __atomic_store_n(&e->cookie, 0, __ATOMIC_RELEASE);
-    if (owner_swap(l, e, self(), 0))
-        __atomic_fetch_sub(&l->used, 1, __ATOMIC_RELAXED);
-    return counted;
-}
-
 static bool is_dead(uint32_t pid)
 {
     return kill((pid_t)pid, 0) < 0 && errno == ESRCH;
@@ -226,6 +248,17 @@ uint32_t ledger_dead(struct ledger *l, uint32_t *cursor)
     return 0;
 }
 
+static void doubt(struct ledger *l, uint64_t stat)
+{
+    for (unsigned i = 0; i < DOUBTS; i++) {
+        uint64_t has = 0;
+        if (__atomic_compare_exchange_n(&l->doubt[i], &has, stat, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED) ||
+            has == stat)
+            return;
+    }
+}
+
 bool ledger_inherit(struct ledger *l, uint32_t pid, int64_t sent_before_ns, uint32_t *ticket)
 {
     struct process *p = pid == ON_ITS_WAY ? NULL : process_of(l, pid, false);
@@ -237,6 +270,8 @@ bool ledger_inherit(struct ledger *l, uint32_t pid, int64_t sent_before_ns, uint
             continue;
         bool ours = pid != ON_ITS_WAY ? owner_swap(l, e, pid, self())
                                       : e->sent_ns < sent_before_ns && entry_arrive(l, e);
+        if (ours && !__atomic_load_n(&e->counted, __ATOMIC_ACQUIRE))
+            doubt(l, e->claim.stat);
         if (ours)
             return true;
     }
@@ -250,7 +285,59 @@ void ledger_forget(struct ledger *l, uint32_t pid)
         __atomic_store_n(&p->pid, 0, __ATOMIC_RELEASE);
 }
 
+/* Adds up what entries say of a link. Returns false if one is just changing. */
+static bool recount(const struct ledger *l, uint64_t stat, uint32_t *active, uint32_t *dialing)
+{
+    *active = *dialing = 0;
+    for (const struct entry *e = l->entry; e < l->entry + ENTRIES; e++) {
+        if (!__atomic_load_n(&e->owner, __ATOMIC_ACQUIRE) || e->claim.stat != stat)
+            continue;
+        if (!__atomic_load_n(&e->counted, __ATOMIC_ACQUIRE))
+            return false;
+        *active += 1;
+        *dialing += e->claim.dialing;
+    }
+    return true;
+}
+
+/* Who changes an entry says so in `changes` before the link's numbers: if that has not moved since
+ * they were read, they are either as they were, and right now, or the compare-and-swap fails. */
+static bool settle(struct ledger *l, uint64_t offset, struct dp_stat *stat)
+{
+    uint32_t changes = __atomic_load_n(&l->changes, __ATOMIC_ACQUIRE);
+    uint32_t active = __atomic_load_n(&stat->active, __ATOMIC_ACQUIRE);
+    uint32_t dialing = __atomic_load_n(&stat->dialing, __ATOMIC_ACQUIRE);
+    uint32_t true_active, true_dialing;
+    return recount(l, offset, &true_active, &true_dialing) &&
+           __atomic_load_n(&l->changes, __ATOMIC_ACQUIRE) == changes &&
+           __atomic_compare_exchange_n(&stat->active, &active, true_active, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED) &&
+           __atomic_compare_exchange_n(&stat->dialing, &dialing, true_dialing, false,
+                                       __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+void ledger_settle(struct ledger *l, struct arena *arena)
+{
+    for (unsigned i = 0; i < DOUBTS; i++) {
+        uint64_t offset = __atomic_load_n(&l->doubt[i], __ATOMIC_ACQUIRE);
+        if (!offset)
+            continue;
+        __atomic_store_n(&l->doubt[i], 0, __ATOMIC_RELEASE);
+        if (!settle(l, offset, arena_at(arena, offset)))
+            doubt(l, offset);
+    }
+}
+
+const struct ledger *ledger_seen(const struct arena *arena)
+{
+    const struct ledger *l = arena_next(arena, ARENA_LEDGER, NULL);
+    return l && arena_room(l) >= sizeof *l ? l : NULL;
+}
+
 uint32_t ledger_used(const struct ledger *l)
 {
-    return __atomic_load_n(&l->used, __ATOMIC_RELAXED);
+    uint32_t n = 0;
+    for (const struct entry *e = l->entry; e < l->entry + ENTRIES; e++)
+        n += __atomic_load_n(&e->owner, __ATOMIC_RELAXED) != 0;
+    return n;
 }

@@ -26,8 +26,18 @@ struct ledger_claim {
 /* The one of this arena; NULL: the arena is private, or full. */
 struct ledger *ledger_of(struct arena *arena);
 
-/* A new entry, this process's, for a claim that counts already. 0: there is no room. */
+/* A new entry, this process's, for a claim that is going to be counted; ledger_count() when it has
+ * been. Returns its ticket; 0: there is no room. */
 uint32_t ledger_open(struct ledger *ledger, const struct ledger_claim *claim);
+void ledger_count(struct ledger *ledger, uint32_t ticket);
+/* Before what is counted changes. Returns false if there is nothing to change: another process has
+ * taken this one for dead and ended the claim. */
+bool ledger_uncount(struct ledger *ledger, uint32_t ticket, struct ledger_claim *claim);
+/* It counts again, but not as dialing. */
+void ledger_dialed(struct ledger *ledger, uint32_t ticket);
+/* Removes an entry of this process, whose claim is not counted any more. */
+void ledger_close(struct ledger *ledger, uint32_t ticket);
+
 /* The claim became a connection, known by its socket's cookie. Returns its ticket, a new one. */
 uint32_t ledger_connect(struct ledger *ledger, uint32_t ticket, int64_t now_ns, uint64_t cookie);
 /* Another socket has taken the place of the one it was known by. Returns its new ticket. */
@@ -41,10 +51,6 @@ bool ledger_any_sent(const struct ledger *ledger);
 /* The entry of a socket that has arrived, now this process's; 0: it has none. */
 uint32_t ledger_take(struct ledger *ledger, uint64_t cookie);
 
-/* Removes an entry of this process. Returns whether its claim is to be ended: not if another process
- * has taken this one for dead and done so. */
-bool ledger_close(struct ledger *ledger, uint32_t ticket, struct ledger_claim *claim);
-
 /* The next process that holds claims and has died; 0: no more. *cursor is 0 at first. */
 uint32_t ledger_dead(struct ledger *ledger, uint32_t *cursor);
 /* Takes over the next entry after *ticket (0 at first) of a process that has ended, or, with pid
@@ -53,6 +59,12 @@ bool ledger_inherit(struct ledger *ledger, uint32_t pid, int64_t sent_before_ns,
 /* It has no entries any more. */
 void ledger_forget(struct ledger *ledger, uint32_t pid);
 
+/* Counts again the links of claims whose processes died while they were being counted, as far as
+ * nothing else changes meanwhile: to be called now and then. */
+void ledger_settle(struct ledger *ledger, struct arena *arena);
+
+/* That of another program's arena; NULL: it has none of this version. */
+const struct ledger *ledger_seen(const struct arena *arena);
 /* Entries in use. */
 uint32_t ledger_used(const struct ledger *ledger);
 

@@ -223,14 +223,7 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct
         if (i == DP_NONE)
             return false;
         struct link *link = view->link[i];
-        if (!count_up(link->stat, view->dp.member[i]->limit, try < CLAIM_TRIES ? seen : DP_NONE))
-            continue;
         uint32_t slot = view->dp.member[i]->slot;
-        slot_bar(tried, slot);
-        dp_add(&link->stat->dialing, 1);
-        dp_add(&link->stat->picks, 1);
-        ref_get(&pool->ref);
-        ref_get(&link->ref);
         *claim = (struct claim){.pool = pool,
                                 .link = link,
                                 .slot = slot,
@@ -239,6 +232,18 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct
                                 .sticky = key,
                                 .at_ns = flow->now};
         claim->ticket = claim_record(claim);
+        if (!count_up(link->stat, view->dp.member[i]->limit, try < CLAIM_TRIES ? seen : DP_NONE)) {
+            if (claim->ticket)
+                ledger_close(pool->ledger, claim->ticket);
+            continue;
+        }
+        dp_add(&link->stat->dialing, 1);
+        if (claim->ticket)
+            ledger_count(pool->ledger, claim->ticket);
+        slot_bar(tried, slot);
+        dp_add(&link->stat->picks, 1);
+        ref_get(&pool->ref);
+        ref_get(&link->ref);
         return true;
     }
 }
@@ -255,13 +260,18 @@ void pool_bar(const struct pool *pool, uint64_t *tried, bool (*bar)(const struct
 
 void claim_connected(struct claim *claim, int64_t now_ns)
 {
+    struct ledger_claim record;
     struct pool *pool = claim->pool;
     if (claim->sticky)
         sticky_put(pool->sticky, claim->sticky, claim->link->hash, now_ns,
                    dp_load(&pool->sticky_ttl));
     claim->dialing = false;
     claim->connected_ns = now_ns;
+    if (claim->ticket && !ledger_uncount(pool->ledger, claim->ticket, &record))
+        return;
     dp_add(&claim->link->stat->dialing, UINT32_MAX); /* one less */
+    if (claim->ticket)
+        ledger_dialed(pool->ledger, claim->ticket);
 }
 
 /* The balancer hears of it only while the slot is still this link's. */
@@ -301,7 +311,8 @@ uint32_t claim_park(struct claim *claim, uint64_t cookie, int64_t now_ns)
 void claim_end(struct claim *claim, int err, int64_t now_ns, uint64_t rx, uint64_t tx)
 {
     struct ledger_claim record;
-    if (claim->ticket && !ledger_close(claim->pool->ledger, claim->ticket, &record)) {
+    if (claim->ticket && !ledger_uncount(claim->pool->ledger, claim->ticket, &record)) {
+        ledger_close(claim->pool->ledger, claim->ticket);
         claim_release(claim);
         return;
     }
@@ -319,5 +330,7 @@ void claim_end(struct claim *claim, int err, int64_t now_ns, uint64_t rx, uint64
     dp_add(&stat->tx, tx);
     claim_report(claim, &outcome);
     __atomic_fetch_sub(&stat->active, 1, __ATOMIC_ACQ_REL);
+    if (claim->ticket)
+        ledger_close(claim->pool->ledger, claim->ticket);
     claim_release(claim);
 }

@@ -183,25 +183,31 @@ static void stat_end(struct dp_stat *stat, bool dialing, uint64_t rx, uint64_t t
     __atomic_fetch_sub(&stat->active, 1, __ATOMIC_ACQ_REL);
 }
 
-void router_claim_end(const struct router *r, struct ledger *ledger, uint32_t ticket,
-                      int64_t now_ns, uint64_t rx, uint64_t tx)
+static void record_end(const struct router *r, const struct ledger_claim *record, int64_t now_ns,
+                       uint64_t rx, uint64_t tx)
 {
-    struct ledger_claim record;
-    if (!ledger_close(ledger, ticket, &record))
-        return;
-    struct claim claim = {.pool = pool_by_hash(r, record.pool),
-                          .link = link_by_hash(r, record.link),
-                          .slot = record.slot,
-                          .dialing = record.dialing,
-                          .at_ns = record.at_ns,
-                          .connected_ns = record.connected_ns};
+    struct claim claim = {.pool = pool_by_hash(r, record->pool),
+                          .link = link_by_hash(r, record->link),
+                          .slot = record->slot,
+                          .dialing = record->dialing,
+                          .at_ns = record->at_ns,
+                          .connected_ns = record->connected_ns};
     if (!claim.pool || !claim.link) {
-        stat_end(arena_at(r->arena, record.stat), record.dialing, rx, tx);
+        stat_end(arena_at(r->arena, record->stat), record->dialing, rx, tx);
         return;
     }
     ref_get(&claim.pool->ref);
     ref_get(&claim.link->ref);
     claim_end(&claim, claim.dialing ? DP_ERR_CANCELLED : DP_OK, now_ns, rx, tx);
+}
+
+void router_claim_end(const struct router *r, struct ledger *ledger, uint32_t ticket,
+                      int64_t now_ns, uint64_t rx, uint64_t tx)
+{
+    struct ledger_claim record;
+    if (ledger_uncount(ledger, ticket, &record))
+        record_end(r, &record, now_ns, rx, tx);
+    ledger_close(ledger, ticket);
 }
 
 struct pool *router_pool(const struct router *r, const struct conf_pool *conf)

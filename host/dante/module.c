@@ -302,6 +302,7 @@ static void claims_end(uint32_t pid, int64_t now_ns)
 void module_reap(uint32_t pid)
 {
     claims_end(pid, clock_now_ns());
+    ledger_settle(module.ledger, module.shared.arena);
 }
 
 void module_sweep(int64_t now_ns)
@@ -315,6 +316,7 @@ void module_sweep(int64_t now_ns)
     while ((pid = ledger_dead(module.ledger, &cursor)))
         claims_end(pid, now_ns);
     claims_end(LEDGER_ON_ITS_WAY, now_ns);
+    ledger_settle(module.ledger, module.shared.arena);
 }
 
 /* ---- processes ---- */

@@ -15,6 +15,22 @@
 static const struct ledger_claim claim = {
     .link = 1, .pool = 2, .slot = 3, .dialing = 1, .at_ns = 4};
 
+static uint32_t opened(struct ledger *l)
+{
+    uint32_t ticket = ledger_open(l, &claim);
+    if (ticket)
+        ledger_count(l, ticket);
+    return ticket;
+}
+
+/* Returns whether it was counted. */
+static bool closed(struct ledger *l, uint32_t ticket, struct ledger_claim *seen)
+{
+    bool counted = ledger_uncount(l, ticket, seen);
+    ledger_close(l, ticket);
+    return counted;
+}
+
 static struct ledger *ledger_new(struct arena **arena)
 {
     *arena = arena_new_shared(ARENA);
@@ -53,21 +69,24 @@ Test(ledger, opened_and_closed)
     struct arena *a;
     struct ledger *l = ledger_new(&a);
     struct ledger_claim seen;
-    uint32_t ticket = ledger_open(l, &claim);
+    uint32_t ticket = opened(l);
     cr_assert(ticket != 0);
     cr_expect(eq(u32, ledger_used(l), 1));
-    cr_expect(ledger_close(l, ticket, &seen));
+    cr_expect(closed(l, ticket, &seen));
     cr_expect(eq(u64, seen.link, 1));
     cr_expect(eq(u32, seen.slot, 3));
     cr_expect(eq(u32, seen.dialing, 1));
     cr_expect(eq(u32, ledger_used(l), 0));
-    cr_expect(not(ledger_close(l, ticket, &seen)), "once");
+    cr_expect(not(closed(l, ticket, &seen)), "once");
     arena_destroy(a);
 }
 
 static uint32_t connected(struct ledger *l, uint64_t cookie)
 {
-    uint32_t ticket = ledger_open(l, &claim);
+    struct ledger_claim seen;
+    uint32_t ticket = opened(l);
+    if (ledger_uncount(l, ticket, &seen))
+        ledger_dialed(l, ticket);
     return ledger_connect(l, ticket, 9, cookie);
 }
 
@@ -86,7 +105,7 @@ Test(ledger, a_socket_is_found_by_its_cookie_while_it_is_on_its_way)
     cr_expect(not(ledger_any_sent(l)));
     cr_expect(eq(u32, ledger_take(l, 1234), 0), "once");
     struct ledger_claim seen;
-    cr_expect(ledger_close(l, there, &seen));
+    cr_expect(closed(l, there, &seen));
     cr_expect(eq(u32, seen.dialing, 0));
     cr_expect(eq(i64, seen.connected_ns, 9));
     arena_destroy(a);
@@ -102,7 +121,7 @@ Test(ledger, kept_when_sending_failed)
     ledger_keep(l, ticket);
     cr_expect(not(ledger_any_sent(l)));
     cr_expect(eq(u32, ledger_take(l, 7), 0));
-    cr_expect(ledger_close(l, ticket, &seen));
+    cr_expect(closed(l, ticket, &seen));
     cr_expect(eq(u32, ledger_used(l), 0));
     arena_destroy(a);
 }
@@ -138,7 +157,7 @@ Test(ledger, many)
     for (uint32_t i = 0; i < N; i++) {
         uint32_t t = ledger_take(l, i * 2 + 1);
         cr_assert(t != 0, "cookie %u", i * 2 + 1);
-        cr_assert(ledger_close(l, t, &seen));
+        cr_assert(closed(l, t, &seen));
     }
     cr_expect(eq(u32, ledger_used(l), 0));
     free(ticket);
@@ -150,7 +169,7 @@ Test(ledger, full)
     struct arena *a;
     struct ledger *l = ledger_new(&a);
     uint32_t n = 0;
-    while (ledger_open(l, &claim))
+    while (opened(l))
         n++;
     cr_expect(eq(u32, n, 65536));
     arena_destroy(a);
@@ -158,7 +177,7 @@ Test(ledger, full)
 
 static void leave_some(struct ledger *l)
 {
-    ledger_open(l, &claim);
+    opened(l);
     connected(l, 100);
     ledger_send(l, connected(l, 101), 10);
 }
@@ -172,7 +191,7 @@ Test(ledger, what_the_dead_have_left)
     cr_expect(eq(u32, ledger_dead(l, &cursor), pid));
     cr_expect(eq(u32, ledger_dead(l, &cursor), 0), "this process lives");
     for (; ledger_inherit(l, pid, 0, &ticket); n++)
-        cr_expect(ledger_close(l, ticket, &seen));
+        cr_expect(closed(l, ticket, &seen));
     cr_expect(eq(u32, n, 2), "what is on its way belongs to nobody");
     ledger_forget(l, pid);
     cursor = 0;
@@ -182,9 +201,9 @@ Test(ledger, what_the_dead_have_left)
     cr_expect(not(ledger_inherit(l, LEDGER_ON_ITS_WAY, 10, &ticket)), "not late yet");
     ticket = 0;
     cr_expect(ledger_inherit(l, LEDGER_ON_ITS_WAY, LATE, &ticket));
-    cr_expect(ledger_close(l, ticket, &seen));
+    cr_expect(closed(l, ticket, &seen));
     cr_expect(eq(u32, ledger_used(l), 1));
-    cr_expect(ledger_close(l, mine, &seen));
+    cr_expect(closed(l, mine, &seen));
     arena_destroy(a);
 }
 
@@ -196,7 +215,7 @@ static void open_and_be_killed(struct ledger *l)
         struct ledger_claim seen;
         uint32_t *t = &held[(unsigned)rand() % 64];
         if (*t)
-            ledger_close(l, *t, &seen);
+            closed(l, *t, &seen);
         *t = connected(l, (uint64_t)getpid() << 32 | i);
         if (rand() % 8 == 0) {
             ledger_send(l, *t, i);
@@ -229,13 +248,13 @@ Test(ledger, kill_9)
         uint32_t pid, cursor = 0;
         while ((pid = ledger_dead(l, &cursor))) {
             for (uint32_t ticket = 0; ledger_inherit(l, pid, 0, &ticket);)
-                ledger_close(l, ticket, &seen);
+                closed(l, ticket, &seen);
             ledger_forget(l, pid);
         }
     }
     for (uint32_t ticket = 0; ledger_inherit(l, LEDGER_ON_ITS_WAY, LATE, &ticket);)
-        ledger_close(l, ticket, &seen);
+        closed(l, ticket, &seen);
     for (uint32_t i = 0; i < 60000; i++)
-        cr_assert(ledger_open(l, &claim) != 0, "entry %u of a ledger that should be empty", i);
+        cr_assert(opened(l) != 0, "entry %u of a ledger that should be empty", i);
     arena_destroy(a);
 }

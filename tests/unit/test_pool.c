@@ -6,8 +6,11 @@
 #include "route/view.h"
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define LENGTH(table) (sizeof(table) / sizeof *(table))
 #define REFS 1000000 /* configurations made by hand are never freed */
@@ -188,6 +191,14 @@ static void world_open(struct world *w, size_t arena)
     memset(&script, 0, sizeof script);
     script.pick = FIRST;
     script.seen = DP_NONE;
+}
+
+static void world_open_shared(struct world *w)
+{
+    world_open(w, 4096);
+    arena_destroy(w->arena);
+    w->arena = arena_new_shared((size_t)16 << 20);
+    cr_assert(w->arena != NULL);
 }
 
 /* As server_apply() does it. Returns 0, or -1 and the old goes on. */
@@ -615,10 +626,7 @@ Test(pool, shared_slots_without_end)
 {
     struct world w;
     struct made *m[12];
-    world_open(&w, 4096);
-    arena_destroy(w.arena);
-    w.arena = arena_new_shared((size_t)16 << 20);
-    cr_assert(w.arena != NULL);
+    world_open_shared(&w);
     for (uint32_t i = 0; i < LENGTH(m); i++) {
         m[i] = make(NULL, 400, 0, i + 1);
         m[i]->number[0] = 0;
@@ -637,6 +645,107 @@ Test(pool, shared_slots_without_end)
     world_close(&w);
     for (size_t i = 0; i < LENGTH(m); i++)
         free(m[i]);
+}
+
+/* ---- processes that are killed ---- */
+
+static volatile sig_atomic_t told_to_end;
+
+static void tell_to_end(int sig)
+{
+    (void)sig;
+    told_to_end = 1;
+}
+
+/* A process that claims and ends until it is told to end itself; its pid. */
+static pid_t busy_process(struct world *w)
+{
+    pid_t pid = fork();
+    cr_assert(pid >= 0);
+    if (pid > 0)
+        return pid;
+    signal(SIGTERM, tell_to_end);
+    alarm(60);
+    struct ledger *ledger = ledger_of(w->arena);
+    for (uint64_t i = 0; !told_to_end; i++) {
+        struct claim c;
+        if (!claim(w, &c))
+            abort();
+        uint32_t ticket = 0;
+        if (i % 2)
+            claim_end(&c, DP_ERR_LINK, 0, 0, 0);
+        else
+            ticket = claim_park(&c, (uint64_t)getpid() << 32 | i, 0);
+        if (ticket)
+            router_claim_end(w->router, ledger, ticket, 0, 0, 0);
+    }
+    _exit(0);
+}
+
+static void kill_and_reap(struct world *w, pid_t pid)
+{
+    struct ledger *ledger = ledger_of(w->arena);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    for (uint32_t ticket = 0; ledger_inherit(ledger, (uint32_t)pid, 0, &ticket);)
+        router_claim_end(w->router, ledger, ticket, 0, 0, 0);
+    ledger_forget(ledger, (uint32_t)pid);
+    ledger_settle(ledger, w->arena);
+}
+
+static void nothing_is_claimed(struct world *w, unsigned round)
+{
+    const struct dp_stat *stat = w->router->link[0]->stat;
+    cr_assert(eq(u32, stat->active, 0), "round %u", round);
+    cr_assert(eq(u32, stat->dialing, 0), "round %u", round);
+    cr_assert(eq(u32, ledger_used(ledger_of(w->arena)), 0), "round %u", round);
+}
+
+Test(pool, what_a_killed_process_has_claimed)
+{
+    struct world w;
+    struct made *m = letters("ab");
+    unsigned seed = 1;
+    world_open_shared(&w);
+    cr_assert(eq(int, apply(&w, m), 0));
+    for (unsigned i = 0; i < 500; i++) {
+        pid_t pid = busy_process(&w);
+        usleep((useconds_t)rand_r(&seed) % 400 + 200);
+        kill_and_reap(&w, pid);
+        nothing_is_claimed(&w, i);
+    }
+    world_close(&w);
+    free(m);
+}
+
+/* Counting again takes nothing from those that live. */
+Test(pool, what_others_claim_meanwhile)
+{
+    struct world w;
+    struct made *m = letters("a");
+    unsigned seed = 1;
+    world_open_shared(&w);
+    cr_assert(eq(int, apply(&w, m), 0));
+    for (unsigned i = 0; i < 20; i++) {
+        struct claim held;
+        cr_assert(claim(&w, &held));
+        pid_t other = busy_process(&w);
+        for (unsigned k = 0; k < 20; k++) {
+            pid_t pid = busy_process(&w);
+            usleep((useconds_t)rand_r(&seed) % 400 + 200);
+            kill_and_reap(&w, pid);
+        }
+        int status;
+        kill(other, SIGTERM);
+        waitpid(other, &status, 0);
+        cr_assert(eq(i32, status, 0));
+        ledger_settle(ledger_of(w.arena), w.arena);
+        cr_assert(eq(u32, held.link->stat->active, 1), "round %u", i);
+        end(&held);
+        nothing_is_claimed(&w, i);
+    }
+    world_close(&w);
+    free(m);
 }
 
 /* A link by way of another: that one changes, so both are made anew. */
