@@ -7,6 +7,7 @@
 #include "route/ledger.h"
 #include "route/link.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -33,9 +34,20 @@ static const char *state_of(const struct link_shared *link, uint32_t generation)
     return dp_load(&link->retry_at) > clock_now_ns() ? "down" : "up";
 }
 
+/* Whatever the file is, what is printed is text. */
+static const char *name_of(const struct link_shared *link, char text[sizeof link->name])
+{
+    size_t n = 0;
+    for (; n < sizeof link->name - 1 && link->name[n]; n++)
+        text[n] = isgraph((unsigned char)link->name[n]) ? link->name[n] : '?';
+    text[n] = '\0';
+    return text;
+}
+
 static void print_link(const struct link_shared *link, uint32_t generation)
 {
     const struct dp_stat *stat = &link->stat;
+    char name[sizeof link->name];
     char active[16], dialing[16], picks[24], fails[16], rtt[32], rx[24], tx[24];
     snprintf(active, sizeof active, "%" PRIu32, dp_load(&stat->active));
     snprintf(dialing, sizeof dialing, "%" PRIu32, dp_load(&stat->dialing));
@@ -43,7 +55,7 @@ static void print_link(const struct link_shared *link, uint32_t generation)
     snprintf(fails, sizeof fails, "%" PRIu32, dp_load(&stat->fails));
     snprintf(rx, sizeof rx, "%" PRIu64, dp_load(&stat->rx));
     snprintf(tx, sizeof tx, "%" PRIu64, dp_load(&stat->tx));
-    printf(COLUMNS, link->name, state_of(link, generation), active, dialing, picks, fails,
+    printf(COLUMNS, name_of(link, name), state_of(link, generation), active, dialing, picks, fails,
            rtt_text(dp_load(&stat->rtt), rtt), rx, tx);
 }
 
@@ -62,10 +74,10 @@ static void print_arena(const struct arena *arena, const struct dante_owner *own
 static int check_rooms(const struct arena *arena)
 {
     const void *link = NULL, *owner = arena_next(arena, ARENA_OWNER, NULL);
-    if (!owner || arena_room(owner) < sizeof(struct dante_owner) || !ledger_seen(arena))
+    if (!owner || arena_room(arena, owner) < sizeof(struct dante_owner) || !ledger_seen(arena))
         return -1;
     while ((link = arena_next(arena, ARENA_LINK, link)))
-        if (arena_room(link) < sizeof(struct link_shared))
+        if (arena_room(arena, link) < sizeof(struct link_shared))
             return -1;
     return 0;
 }

@@ -52,7 +52,7 @@ static struct block *block_next(const struct arena *a, const struct block *b)
     uint64_t size = __atomic_load_n(&b->size, __ATOMIC_ACQUIRE);
     uint64_t left = a->size - arena_offset(a, b);
     /* Another program's arena may be damaged. */
-    return size >= sizeof *b && left >= sizeof *b && size <= left - sizeof *b
+    return size >= sizeof *b && size % ALIGN == 0 && left >= sizeof *b && size <= left - sizeof *b
                ? (struct block *)((char *)b + size)
                : NULL;
 }
@@ -194,9 +194,11 @@ void *arena_next(const struct arena *a, enum arena_kind kind, const void *block)
     return b ? b + 1 : NULL;
 }
 
-size_t arena_room(const void *block)
+size_t arena_room(const struct arena *a, const void *block)
 {
-    return ((const struct block *)block - 1)->size - sizeof(struct block);
+    uint64_t size = ((const struct block *)block - 1)->size - sizeof(struct block);
+    uint64_t left = a->size - arena_offset(a, block);
+    return size <= left ? size : 0;
 }
 
 void arena_free(struct arena *a, void *block)

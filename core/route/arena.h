@@ -53,8 +53,9 @@ void arena_own(struct arena *arena);
 /* The block of this kind after `block`, or the first if that is NULL. */
 void *arena_next(const struct arena *arena, enum arena_kind kind, const void *block);
 
-/* Bytes in a block, at least as many as were asked for. */
-size_t arena_room(const void *block);
+/* Bytes in a block, at least as many as were asked for. 0: in another program's arena, a damaged
+ * one. */
+size_t arena_room(const struct arena *arena, const void *block);
 
 /* A block as a number that means the same in every process, and back. */
 static inline uint64_t arena_offset(const struct arena *arena, const void *block)

@@ -331,7 +331,7 @@ void ledger_settle(struct ledger *l, struct arena *arena)
 const struct ledger *ledger_seen(const struct arena *arena)
 {
     const struct ledger *l = arena_next(arena, ARENA_LEDGER, NULL);
-    return l && arena_room(l) >= sizeof *l ? l : NULL;
+    return l && arena_room(arena, l) >= sizeof *l ? l : NULL;
 }
 
 uint32_t ledger_used(const struct ledger *l)

@@ -3,12 +3,13 @@
 """The module in danted, attacked: odd requests, odd moments, and people who help by trying again."""
 
 import os
+import struct
 import subprocess
 
-from lib import client, dante, servers, tap
+from lib import client, dante, host, servers, tap
 from lib.bind_udp import Bind
 from lib.dante import Balanced, config
-from lib.tap import case, equal, table
+from lib.tap import case, check, equal, table
 from lib.world import TARGET, World
 
 NEEDS = ["danted"]
@@ -53,6 +54,46 @@ def state_kept(t, args, internal, status):
     equal(sum(link.picks for link in p.danted.state().links.values()), 4, "picks")
     equal([name for name in os.listdir(t.dir) if name.startswith("dante.state")], ["dante.state"],
           "state files")
+
+
+def blocks(data):
+    """Where each block of the file begins: its size (64 bits), whether it is used, its kind."""
+    at = 64
+    while at < len(data):
+        yield at
+        at += struct.unpack_from("<Q", data, at)[0]
+
+
+def damages(data):
+    """Lists of (place, bytes): each makes one damaged file."""
+    for at in blocks(data):
+        left = len(data) - at
+        for size in (0, 63, 65, 128, left - 64, left, left + 64, 1 << 40, (1 << 64) - 1):
+            yield [(at, struct.pack("<Q", size))]
+        for kind in range(7):
+            yield [(at + 12, struct.pack("<I", kind))]
+        yield [(at + 64, b"\x1b\xff" * 120)]
+    first, last = next(blocks(data)), len(data) - 64
+    for kind in range(1, 6):
+        yield [(first, struct.pack("<Q", last - first)),
+               (last, struct.pack("<QIIQ", 1 << 40, 1, kind, 0))]
+
+
+@case("--dante-state of a damaged file says so, or prints what there is", needs=NEEDS)
+def damaged(t):
+    p = Place(t)
+    p.links(2)
+    with open(p.danted.state_path, "rb") as f:
+        data = f.read()
+    path = t.file("damaged.state", data)
+    with open(path, "r+b", buffering=0) as f:
+        for patches in damages(data):
+            for at, patch in patches:
+                os.pwrite(f.fileno(), patch, at)
+            status, out, err = host.once("--dante-state", path)
+            check(status in (0, 1) and "\x1b" not in out, "status and text", patches, status, err)
+            for at, patch in patches:
+                os.pwrite(f.fileno(), data[at:at + len(patch)], at)
 
 
 # ---- BIND ----

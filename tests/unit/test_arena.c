@@ -158,7 +158,7 @@ Test(arena, shared_blocks)
     block = arena_next(seen, ARENA_LINK, block);
     cr_assert(block != NULL);
     cr_expect(eq(u64, *block, 22));
-    cr_expect(arena_room(block) >= sizeof *two);
+    cr_expect(arena_room(a, block) >= sizeof *two);
     cr_expect(eq(ptr, arena_next(seen, ARENA_LINK, block), NULL));
     arena_destroy(seen);
     arena_destroy(a);
