@@ -97,6 +97,7 @@ int shared_show(const struct shared *s, const char *file)
 void shared_publish(struct shared *s, const char *text, size_t len)
 {
     uint32_t generation = shared_generation(s) + 1;
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* the one before is seen first: shared_read() */
     memcpy(s->published->text[generation % 2], text, len);
     s->published->len[generation % 2] = len;
     __atomic_store_n(&s->owner->generation, generation, __ATOMIC_RELEASE);
@@ -112,6 +113,7 @@ char *shared_read(const struct shared *s, uint32_t *generation, size_t *len)
         if (!text)
             return NULL;
         memcpy(text, s->published->text[*generation % 2], *len);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE); /* it has been read before the next look */
         if (shared_generation(s) == *generation)
             return text;
         free(text);
