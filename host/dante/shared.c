@@ -74,6 +74,7 @@ static int arena_move(const struct shared *s, int fd)
     if (!moved)
         return -errno;
     memcpy(moved, s->arena, ARENA_SIZE);
+    madvise(moved, ARENA_SIZE, MADV_DONTNEED); /* most of it is not needed soon: the file has it */
     int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
     return mremap(moved, ARENA_SIZE, ARENA_SIZE, flags, s->arena) == MAP_FAILED ? -errno : 0;
 }
