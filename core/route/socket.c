@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/tcp.h> /* more of tcp_info than <netinet/tcp.h> knows */
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -158,13 +159,41 @@ void socket_fast_open(int fd)
     option_set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
 }
 
+static bool is_multicast(const struct dp_addr *addr)
+{
+    const void *sa = &addr->sa;
+    return addr_family(addr) == AF_INET6
+               ? IN6_IS_ADDR_MULTICAST(&((const struct sockaddr_in6 *)sa)->sin6_addr)
+               : IN_MULTICAST(ntohl(((const struct sockaddr_in *)sa)->sin_addr.s_addr));
+}
+
+/* To a datagram socket on the same device the kernel says so. */
+static bool is_broadcast(int fd, const struct dp_addr *addr)
+{
+    char device[IF_NAMESIZE] = "";
+    socklen_t len = sizeof device;
+    int probe = addr_family(addr) == AF_INET ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+    if (probe < 0)
+        return false;
+    bool denied = getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, &len) == 0 &&
+                  setsockopt(probe, SOL_SOCKET, SO_BINDTODEVICE, device, len) == 0 &&
+                  connect(probe, (const struct sockaddr *)&addr->sa, addr->salen) < 0 &&
+                  errno == EACCES;
+    close(probe);
+    return denied;
+}
+
 int socket_connect(int fd, const struct dp_addr *to)
 {
     if (connect(fd, (const struct sockaddr *)&to->sa, to->salen) == 0)
         return DP_OK;
-    if (errno == EINPROGRESS || errno == EINTR)
+    int err = errno;
+    if (err == EINPROGRESS || err == EINTR)
         return DP_AGAIN;
-    return error_local(errno);
+    /* No connection leads to many: that is no fault of the link's. */
+    if ((err == ENETUNREACH || err == EACCES) && (is_multicast(to) || is_broadcast(fd, to)))
+        return DP_ERROR(DP_DEST, 3);
+    return error_local(err);
 }
 
 /* Writable and well is connected. Else having a peer is the proof: SO_ERROR alone is 0 while the

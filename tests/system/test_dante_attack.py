@@ -28,6 +28,22 @@ class Place:
         return client.links_of(count, self.danted.addr, TARGET, self.told.port)
 
 
+# ---- destinations ----
+
+@table("no link is blamed for a destination that none leads to", [
+    (addr, addr) for addr in ("255.255.255.255", "10.0.1.255", "224.0.0.1", "239.255.255.250",
+                              "ff02::1", "ff05::2", "0.0.0.1", "240.0.0.1", "2001:db8::1")], needs=NEEDS)
+def nowhere(t, addr):
+    w = World(t)
+    dante.anchor6_add(t)
+    d = Balanced(t, config(EQUAL, anchors=(dante.ANCHOR, dante.ANCHOR6)),
+                 text=dante.conf(dante.ANCHOR, dante.ANCHOR6))
+    with client.Client(d.addr) as c:
+        check(c.ask(addr, 80).rep != 0, "refused")
+    equal({name: (link.state, link.fails) for name, link in d.state().links.items()},
+          {link.name: ("up", 0) for link in w.links}, "links")
+
+
 # ---- the state file ----
 
 def another(d, *args):
