@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EXIT_CONFIG 78
@@ -39,6 +40,7 @@ static struct {
     struct trash trash;
     struct dp_addr checked[CHECKED_MAX]; /* by the check of external addresses under way */
     unsigned n_checked;
+    struct stat seen;   /* the file at that time */
     int64_t checked_ns; /* the last of them; 0: none yet */
 } module;
 
@@ -243,10 +245,23 @@ static int as_root(int (*act)(struct conf_errors *errors), struct conf_errors *e
     return err;
 }
 
-/* Is this the first address of another check? No address is asked for twice in one. */
+/* Has the file been written since this was asked for last? */
+static bool file_moved(void)
+{
+    struct stat st, seen = module.seen;
+    if (stat(module.file, &st) < 0)
+        return false;
+    module.seen = st;
+    return st.st_ino != seen.st_ino || st.st_size != seen.st_size ||
+           st.st_mtim.tv_sec != seen.st_mtim.tv_sec || st.st_mtim.tv_nsec != seen.st_mtim.tv_nsec;
+}
+
+/* Is this the first address of another check? No address is asked for twice in one; but danted's own
+ * file may have others by now. */
 static bool check_begins(const struct dp_addr *addr, int64_t now_ns)
 {
     bool again = module.n_checked == CHECKED_MAX || now_ns - module.checked_ns > ONE_CHECK_NS;
+    again |= file_moved();
     for (unsigned i = 0; i < module.n_checked; i++)
         again |= addr_same_ip(&module.checked[i], addr);
     if (again)

@@ -145,7 +145,16 @@ def bind_port(t):
     p.danted.wait_active(a=2, b=2)
 
 
-# ---- reloads without end ----
+# ---- reloads ----
+
+@case("reloads in a row, each with another anchor in both files", needs=NEEDS)
+def other_anchors(t):
+    p = Place(t)
+    for anchor in ("127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6"):
+        p.danted.write(dante.conf(anchor))
+        p.danted.reload(config(EQUAL, anchors=(anchor,)))
+        equal(sorted(p.links(2)), ["a", "b"], "links with %s" % anchor)
+
 
 @case("reloads that replace 250 links each time do not wear out", needs=NEEDS)
 def links_without_end(t):
