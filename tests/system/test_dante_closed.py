@@ -122,6 +122,7 @@ def no_device(t):
     d.wait_active(x=0)
     p.world.a.down()
     run("ip", "link", "set", "a0", "name", "none0")
+    t.defer(run, "ip", "link", "del", "none0")  # now: the next case's has the same index
     run("ip", "link", "set", "none0", "up")
     run("ip", "route", "replace", "default", "via", p.world.a.gw, "dev", "none0")
     equal(client.until_served(d.addr, TARGET, p.told.port, 15), "a", "link")
