@@ -135,7 +135,7 @@ static bool failure_note(struct dial *d, struct claim *claim, int err)
         blame(d, claim, err);
         return true;
     case DP_UNABLE:
-        if (err == DP_ERR_FAMILY && !claim->trial)
+        if ((err == DP_ERR_FAMILY || dp_reply(err) == 3) && !claim->trial)
             d->tries_left++; /* skipped, not failed */
         return true;
     case DP_PATH:

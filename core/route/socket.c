@@ -17,8 +17,8 @@
 static int error_local(int err)
 {
     switch (err) {
-    case ENETUNREACH:
-        return DP_ERROR(DP_LINK, 3);
+    case ENETUNREACH: /* no route for this family: the other may have one */
+        return DP_ERROR(DP_UNABLE, 3);
     case EHOSTUNREACH:
         return DP_ERROR(DP_LINK, 4);
     case EACCES:

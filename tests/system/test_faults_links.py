@@ -9,7 +9,7 @@ import time
 from lib import client, dns, peers, servers, tap, world
 from lib.host import Host, config
 from lib.tap import case, check, equal, table, wait_for, within
-from lib.world import TARGET, World
+from lib.world import TARGET, TARGET6, World
 
 TWO = {"a": "interface: a0", "b": "interface: b0"}
 SEEN_S, SILENT_S = 0.5, 4.0
@@ -104,6 +104,19 @@ def leastconn_dead(t):
     host = Host(t, config(TWO, pool="balancer: leastconn"))
     _clients, links = client.held(t, 20, host.addr, TARGET, port, parallel=4)
     equal(set(links), {"b"}, "links")
+
+
+@case("a family without a route puts no link out of use for the other")
+def other_family(t):
+    w = World(t)
+    port = w.serve(servers.tell).port
+    host = Host(t, config(TWO))
+    for link in w.links:
+        world.run("ip", "-6", "route", "del", "default", "dev", link.dev)
+    for _ in range(3):
+        equal(client.ask(host.addr, TARGET6, port), 3, "reply for IPv6")
+        equal(client.links_of(4, host.addr, TARGET, port).count("a"), 2, "of 4 by IPv4")
+    equal(told(host), [], "told")
 
 
 @table("black-holed: one client waits, then nobody does, and it comes back",
