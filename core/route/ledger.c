@@ -10,8 +10,8 @@
  * its numbers are counted again in a moment in which no entry changes.
  */
 #include "route/ledger.h"
-#include "plugin/dispatch-plugin.h"
 
+#include <dispatch-plugin.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>

@@ -112,8 +112,9 @@ Test(config, dante)
     cr_expect(c->dante->pool == &c->pool[0] && !c->dante->state);
     config_free(c);
 
-    c = parse("links: {a: {interface: a}}\npools: {one: {}, all: {}}\n"
-              "dante: {anchors: [127.0.0.2, \"fdff::2\", \"fdff::1\", fc00::1], state: run/state}\n");
+    c = parse(
+        "links: {a: {interface: a}}\npools: {one: {}, all: {}}\n"
+        "dante: {anchors: [127.0.0.2, \"fdff::2\", \"fdff::1\", fc00::1], state: run/state}\n");
     char text[ADDR_TEXT], *here = realpath(".", NULL), state[4200];
     snprintf(state, sizeof state, "%s/run/state", here);
     cr_assert_eq(c->dante->n_anchors, 4);
