@@ -220,8 +220,10 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct
             i = pick_checked(pool, &handle, flow, &seen);
         if (i != DP_NONE && !is_fit(view->link[i], ways_to(&flow->dest)))
             i = pick_around(pool, view, &handle, flow, i, &seen, &trial);
-        if (i == DP_NONE)
+        if (i == DP_NONE) {
+            *claim = (struct claim){0};
             return false;
+        }
         struct link *link = view->link[i];
         uint32_t slot = view->dp.member[i]->slot;
         *claim = (struct claim){.pool = pool,

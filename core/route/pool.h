@@ -62,7 +62,8 @@ void pool_view_discard(struct pool_view *view);
 
 /* Picks a member for the flow and claims it. flow->tried (writable through `tried`) gets its bit.
  * Links that are out (health.h), or lead to their own networks only, are passed over unless no other
- * is left; links without a way there always are. Returns false when no member is allowed. [worker] */
+ * is left; links without a way there always are. Returns false, and an empty claim, when no member is
+ * allowed. [worker] */
 bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct claim *claim);
 
 /* The error for a flow that had no link at all. */
