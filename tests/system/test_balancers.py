@@ -216,7 +216,7 @@ def p2c(t, parallel):
     check(1 <= seen.count("b") <= 75, "the slow one is measured, and little more", seen.count("b"))
 
 
-@case("p2c: the slow server gets fast: it has its share again")
+@case("p2c: the slow server gets fast: it has its share again", long=True)
 def p2c_changes(t):
     w = World(t)
     port = w.serve(servers.tell).port
@@ -298,7 +298,7 @@ class Fetching:
 
 
 @case("adaptive: 20, 10 and 5 Mbit/s, 24 clients: 85 % of the sum, and again when two are swapped",
-      limit=120, needs=["tc"])
+      limit=120, needs=["tc"], long=True)
 def adaptive(t):
     w = World(t, "abc")
     port = w.serve(give).port

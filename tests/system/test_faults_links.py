@@ -223,7 +223,7 @@ def loss(t):
     equal(told(host), [], "told")
 
 
-@case("black-holed: a tunnel with data under way ends within 60 s", limit=100)
+@case("black-holed: a tunnel with data under way ends within 60 s", limit=100, long=True)
 def black_hole_ends(t):
     w = World(t, "a")
     port = w.serve(servers.echo).port

@@ -264,8 +264,10 @@ def come_and_go(t):
     load.leaves_nothing(before)
 
 
-@table("each allocation fails once in a reload", [("1 worker", 1), ("4 workers", 4)],
+@table("each allocation fails once in a reload", [("1 worker", 1)],
        needs=["dnsmasq", "microsocks"], limit=300)
+@table("each allocation fails once in a reload", [("4 workers", 4)],
+       needs=["dnsmasq", "microsocks"], limit=300, long=True)
 def reload_each(t, workers):
     """A reload: it is told, and what is served is well, by the old configuration or the new."""
     load = Load(t, workers)

@@ -63,11 +63,13 @@ class Case:
         return path
 
 
-def case(name, limit=CASE_LIMIT_S, needs=()):
-    """Registers a case. `needs`: programs without which it is skipped."""
+def case(name, limit=CASE_LIMIT_S, needs=(), long=False):
+    """Registers a case. `needs`: programs without which it is skipped. A `long` one is for the whole
+    matrix (make check-all), which sets DISPATCH_LONG."""
 
     def register(func):
-        _cases.append((name, func, limit, needs))
+        if not long or os.environ.get("DISPATCH_LONG"):
+            _cases.append((name, func, limit, needs))
         return func
 
     return register
