@@ -64,7 +64,7 @@ static void route_multipath(struct routes *routes, const struct nlattr *attr)
 {
     int left = mnl_attr_get_payload_len(attr);
     const struct rtnexthop *hop = mnl_attr_get_payload(attr);
-    while (RTNH_OK(hop, left)) {
+    while (left >= (int)sizeof *hop && RTNH_OK(hop, left)) {
         route_add(routes, (unsigned)hop->rtnh_ifindex);
         left -= RTNH_ALIGN(hop->rtnh_len);
         hop = RTNH_NEXT(hop);
