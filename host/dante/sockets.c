@@ -59,13 +59,6 @@ static int table_reach(int fd)
     return 0;
 }
 
-static uint64_t cookie_of(int fd)
-{
-    uint64_t cookie = 0;
-    socklen_t len = sizeof cookie;
-    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
-}
-
 /* ---- bind() ---- */
 
 static bool is_anchor(const struct dp_addr *addr)
@@ -265,7 +258,7 @@ int socket_accept(int fd, struct sockaddr *sa, socklen_t *len)
     if (got < 0)
         return -errno;
     if (table[fd].ticket && table_reach(got) == 0) {
-        uint32_t ticket = ledger_rename(module_ledger(), table[fd].ticket, cookie_of(got));
+        uint32_t ticket = ledger_rename(module_ledger(), table[fd].ticket, way_cookie(got));
         table[fd].ticket = 0;
         table[got] = (struct sock){.state = LED, .ticket = ticket};
     }
@@ -303,7 +296,7 @@ int socket_replace(int from, int to)
     if (libc()->dup2(from, to) < 0)
         return -errno;
     if (sock->state == BOUND && sock->ticket)
-        sock->ticket = ledger_rename(module_ledger(), sock->ticket, cookie_of(to));
+        sock->ticket = ledger_rename(module_ledger(), sock->ticket, way_cookie(to));
     return to;
 }
 
@@ -368,7 +361,7 @@ void sockets_arrive(struct msghdr *msg)
             client_fd = fd;
         if (!ledger_any_sent(module_ledger()))
             continue;
-        uint64_t cookie = cookie_of(fd);
+        uint64_t cookie = way_cookie(fd);
         uint32_t ticket = cookie ? ledger_take(module_ledger(), cookie) : 0;
         if (ticket && table_reach(fd) == 0)
             table[fd] = (struct sock){.state = LED, .ticket = ticket};

@@ -44,7 +44,7 @@ int way_errno(int err)
     }
 }
 
-static uint64_t socket_cookie(int fd)
+uint64_t way_cookie(int fd)
 {
     uint64_t cookie = 0;
     socklen_t len = sizeof cookie;
@@ -153,7 +153,7 @@ static int job_settle(struct job *job, uint32_t *ticket)
     int64_t now = clock_now_ns();
     int from = job->stream.fd;
     chain_free(job->stream.chain);
-    *ticket = claim_park(&job->stream.claim, socket_cookie(from), now);
+    *ticket = claim_park(&job->stream.claim, way_cookie(from), now);
     int err = take_place(from, job->fd);
     if (err != DP_OK && *ticket)
         router_claim_end(module_router(), module_ledger(), *ticket, now, 0, 0);
@@ -278,7 +278,7 @@ int way_bind(int fd, uint32_t proto, const struct dp_addr *client, uint16_t port
                       port);
         if (err == DP_OK) {
             *link = claim.link->hash;
-            *ticket = claim_park(&claim, socket_cookie(fd), flow.now);
+            *ticket = claim_park(&claim, way_cookie(fd), flow.now);
             return DP_OK;
         }
         if (dp_blame(err) == DP_LINK)

@@ -19,6 +19,9 @@ int way_bind(int fd, uint32_t proto, const struct dp_addr *client, uint16_t port
 /* Makes a socket leave by the link again: another has taken its place, or it was unconnected. */
 int way_restore(int fd, uint64_t link);
 
+/* What a socket is known by in the ledger, in whichever process. 0: it is none. */
+uint64_t way_cookie(int fd);
+
 /* What connect() would say. */
 int way_errno(int err);
 
