@@ -7,10 +7,13 @@
 #include "config/option.h"
 #include "route/health.h"
 #include "route/netlink.h"
+#include "route/socket.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* Looking costs at most one part in so many of the time, however much happens, and however large
  * this machine's tables are. */
@@ -228,6 +231,26 @@ static bool is_better(const struct monitor *m, const struct watch *w, const stru
            dp_load(&s->no_route) & ~o->no_route || addresses_new(m, w, d);
 }
 
+/* A dialer may see to a route of its own, but does so when a socket is prepared, and a link without a
+ * route is not asked for any. So one is prepared here, to no other end; what comes of it is an event. */
+static void route_ask(const struct watch *w, const struct outlook *o)
+{
+    static const struct {
+        uint32_t way;
+        int family;
+    } ways[] = {{WAY_IPV4, AF_INET}, {WAY_IPV6, AF_INET6}};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways && !w->server; i++) {
+        struct dp_addr local;
+        if (!(o->no_route & ~o->no_way & ways[i].way))
+            continue;
+        int fd = socket(ways[i].family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+            continue;
+        socket_dress(fd, w->link->chain[0], ways[i].family, SOCK_DGRAM, &local);
+        close(fd);
+    }
+}
+
 static void follow(struct monitor *m, struct watch *w, const struct devices *d, int64_t now_ns)
 {
     struct outlook o = outlook(w, d);
@@ -248,6 +271,7 @@ static void follow(struct monitor *m, struct watch *w, const struct devices *d, 
         w->since_ns = now_ns;
     w->standing = standing;
     memcpy(w->why, o.why, sizeof w->why);
+    route_ask(w, &o);
 }
 
 void monitor_look(struct monitor *m, struct devices *picture, int64_t now_ns)

@@ -32,9 +32,12 @@ static int create(const struct dp_host *host, const void *conf, void **self)
     return DP_OK;
 }
 
+static char asked[20]; /* for sockets of these families: 4, 6 */
+
 static int prepare(const void *self, int fd, int family, int type, struct dp_addr *local)
 {
-    (void)self, (void)fd, (void)family, (void)type, (void)local;
+    (void)self, (void)fd, (void)type, (void)local;
+    strncat(asked, family == AF_INET ? "4" : "6", sizeof asked - strlen(asked) - 1);
     return DP_OK;
 }
 
@@ -210,6 +213,39 @@ Test(monitor, what_a_picture_says)
         cr_expect(eq(u32, shared(&x, 0)->no_route, table[i].no_route), "row %zu", i);
         cr_expect(eq(str, said, (char *)table[i].said), "row %zu", i);
         cr_expect(eq(str, gone, (char *)""), "row %zu", i);
+        close_watched(&x);
+    }
+}
+
+/* A dialer may make a route, if it is asked; a tunnel above it is not. */
+Test(monitor, where_there_is_no_route_the_dialer_is_asked)
+{
+    static const struct {
+        const char *card, *source, *picture, *asked;
+    } table[] = {
+        {"eth0", "", ETH, ""},
+        {"eth0", "", "2 eth0 uc 192.0.2.1 2001:db8::1", "46"},
+        {"eth0", "", "2 eth0 uc6 192.0.2.1 2001:db8::1", "4"},
+        {"eth0", "", "2 eth0 uc4 192.0.2.1 2001:db8::1", "6"},
+        {"eth0", "", "2 eth0 uc 192.0.2.1", "4"},
+        {"", "192.0.2.1", "2 eth0 uc 192.0.2.1 2001:db8::1", "4"},
+        {"ppp0", "", "2 ppp0 ucd 192.0.2.1", ""},
+        {"lo", "", LO, ""},
+        {"eth0", "", "2 eth0 uc", ""},
+        {"eth0", "", "2 eth0 u 192.0.2.1", ""},
+        {"eth0", "", LO, ""},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct conf conf = by(table[i].card, table[i].source);
+        struct watched x = {
+            .world = {
+                .link = {
+                    {.name = "x", .plugin = &dialer, .conf = &conf},
+                    {.name = "t", .shape = FAKE_TUNNEL, .hop = "192.0.2.9:1080", .via = "x"}}}};
+        open_watched(&x);
+        asked[0] = '\0';
+        look(&x, table[i].picture);
+        cr_expect(eq(str, asked, (char *)table[i].asked), "row %zu", i);
         close_watched(&x);
     }
 }
