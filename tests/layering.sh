@@ -38,7 +38,7 @@ layer "route includes down to plugin" core/route base config plugin route
 layer "traffic includes down to route, and proto" \
     core/traffic base proto config plugin route traffic
 layer "host includes core" host . dante import base proto config plugin route traffic admin host
-layer "plugins include the public header alone" plugins
+layer "plugins include the public header, and their own" plugins .
 layer "examples include the public header alone" examples
 
 # The public header stands on its own.

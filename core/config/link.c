@@ -42,9 +42,6 @@ static const struct dp_opt link_opts[] = {
      .choices = "reset|keep"},
     {.name = "health-check", .type = OPTION_LATER},
     {.name = "backup", .type = OPTION_LATER},
-    {.name = "mark", .type = OPTION_LATER},
-    {.name = "table", .type = OPTION_LATER},
-    {.name = "gateway", .type = OPTION_LATER},
     {.name = "slow-start", .type = OPTION_LATER},
     {.name = "max-per-destination", .type = OPTION_LATER},
 };

@@ -4,8 +4,9 @@
  * prepare() looks at the interface, then binds the socket to it: first what the link is, next that
  * it is up, has carrier, has an address of the family asked for. Whatever is missing ends the
  * attempt, for an unbound socket would leave by the default route. All that asks the system is in
- * the functions named device_*.
+ * the functions named device_*, and in way.c: by which of several routers behind the interface.
  */
+#include "way.h"
 #include <dispatch-plugin.h>
 #include <errno.h>
 #include <ifaddrs.h>
@@ -26,6 +27,7 @@ _Static_assert(IF_NAMESIZE == 2 * sizeof(uint64_t), "a name is two numbers");
 struct conf {
     struct dp_str interface;
     struct dp_addr address;
+    struct way_conf way;
 };
 
 struct instance {
@@ -33,6 +35,7 @@ struct instance {
     const struct dp_addr *address; /* NULL: any the device has */
     char device[IF_NAMESIZE];      /* empty: whichever has the address */
     char text[64];                 /* the address in print */
+    struct way way;
 
     /* Written by prepare() from any thread or process that has this copy. */
     uint64_t seen[2]; /* the name of the device that had the address last; empty: not known */
@@ -257,6 +260,14 @@ static int check_family(int fd, int family, char device[IF_NAMESIZE])
     return found < 0 ? found : found ? DP_OK : DP_ERR_FAMILY;
 }
 
+static int go_by(struct instance *in, int fd, int family, const char *device)
+{
+    int err = way_take(&in->way, fd, family, device);
+    if (err == EAFNOSUPPORT)
+        return DP_ERR_FAMILY;
+    return err ? broken(in, "no way out by %s: %s", device, strerror(err)) : DP_OK;
+}
+
 static int prepare(const void *self, int fd, int family, int type, struct dp_addr *local)
 {
     (void)type;
@@ -274,6 +285,8 @@ static int prepare(const void *self, int fd, int family, int type, struct dp_add
         rc = check_family(fd, family, device);
     if (rc == DP_OK)
         rc = bind_to(in, fd, device);
+    if (rc == DP_OK)
+        rc = go_by(in, fd, family, device);
     if (rc == DP_OK && from_address)
         *local = *in->address;
     return rc;
@@ -300,7 +313,9 @@ static void note_absence(struct instance *in)
 
 static void destroy(void *self)
 {
-    free(self);
+    struct instance *in = self;
+    way_end(&in->way);
+    free(in);
 }
 
 static int create(const struct dp_host *host, const void *conf_, void **self)
@@ -322,6 +337,11 @@ static int create(const struct dp_host *host, const void *conf_, void **self)
         getnameinfo((const struct sockaddr *)&conf->address.sa, conf->address.salen, in->text,
                     sizeof in->text, NULL, 0, NI_NUMERICHOST);
     }
+    int err = way_init(&in->way, &conf->way, host);
+    if (err) {
+        destroy(in);
+        return err;
+    }
     note_absence(in);
     *self = in;
     return 0;
@@ -334,18 +354,32 @@ static const struct dp_dialer_ops ops = {
 };
 
 static const struct dp_opt opts[] = {
-    {
-        .name = "interface",
-        .type = DP_DEVICE,
-        .offset = offsetof(struct conf, interface),
-        .help = "leave by this network interface",
-    },
-    {
-        .name = "address",
-        .type = DP_ADDRESS,
-        .offset = offsetof(struct conf, address),
-        .help = "leave from this address, by the interface that has it",
-    },
+    {.name = "interface",
+     .type = DP_DEVICE,
+     .offset = offsetof(struct conf, interface),
+     .help = "leave by this network interface"},
+    {.name = "address",
+     .type = DP_ADDRESS,
+     .offset = offsetof(struct conf, address),
+     .help = "leave from this address, by the interface that has it"},
+    {.name = "gateway",
+     .type = DP_LIST,
+     .offset = offsetof(struct conf, way.gateway),
+     .min = 1,
+     .max = 2,
+     .help = "leave by this router of several behind the interface"},
+    {.name = "table",
+     .type = DP_U32,
+     .offset = offsetof(struct conf, way.table),
+     .min = 1,
+     .max = UINT32_MAX,
+     .help = "leave by this routing table"},
+    {.name = "mark",
+     .type = DP_U32,
+     .offset = offsetof(struct conf, way.mark),
+     .min = 1,
+     .max = UINT32_MAX,
+     .help = "mark packets with this number"},
 };
 
 const struct dp_plugin dp_plugin = {

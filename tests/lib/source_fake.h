@@ -125,7 +125,7 @@ static const struct dp_opt fake_every_opts[] = {
     FAKE_OPT(some, DP_LIST, .min = 1, .max = 2),
 };
 static const struct dp_opt fake_newer_opts[] = {{.name = "color", .type = 99}};
-static const struct dp_opt fake_clash_opts[] = {{.name = "mark", .type = DP_U32}};
+static const struct dp_opt fake_clash_opts[] = {{.name = "weight", .type = DP_U32}};
 
 #define FAKE_PLUGIN(id, of_kind, its_ops, conf_bytes, ...)                               \
     {                                                                                    \

@@ -8,7 +8,7 @@ import re
 import subprocess
 
 from lib import tap
-from lib.host import SRCDIR, once
+from lib.host import SRCDIR, once, privileged
 from lib.tap import case, check, equal, matches, table
 
 
@@ -60,7 +60,8 @@ PAGES = found(README, "doc/*.md", "doc/*.[58]", "examples/*.yaml")
 def passes(t, path):
     for text in complete(path):
         file = t.file("dispatch.yaml", text)
-        status, out, err = once("--check", "-c", file)
+        run = privileged if "gateway:" in text else None
+        status, out, err = once("--check", "-c", file, run=run)
         equal((status, out), (0, file + ": ok\n"), "exit status, standard output\n%s%s"
               % (text, err))
 

@@ -25,6 +25,8 @@ enum { SKIP = 77 }; /* exit status of a child that cannot have a namespace */
 struct conf {
     struct dp_str interface;
     struct dp_addr address;
+    uint32_t mark, table;
+    struct dp_list gateway;
 };
 
 static const struct dp_plugin *iface(void)
@@ -70,6 +72,49 @@ Test(iface, create_checks)
         fake_host_init(&host);
         set_conf(&conf, table[i].device, table[i].address);
         cr_expect(eq(int, ops->create(&host.host, &conf, &self), FAKE_FAIL));
+        cr_expect(eq(str, host.option, (char *)table[i].option));
+        cr_expect(eq(str, host.message, (char *)table[i].message));
+    }
+}
+
+/* NULL ends the list. */
+static struct dp_list list_of(const char *const text[3], struct dp_str item[3])
+{
+    uint32_t n = 0;
+    for (; n < 3 && text[n]; n++)
+        item[n] = (struct dp_str){text[n], (uint32_t)strlen(text[n])};
+    return (struct dp_list){n, item};
+}
+
+Test(iface, create_checks_the_way)
+{
+    static const char not [] = "not an address of a gateway, or of two: one IPv4, one IPv6";
+    static const char one[] = "one of mark, table and gateway is all that a link can have";
+    static const struct {
+        uint32_t mark, table;
+        const char *gateway[3], *option, *message;
+    } table[] = {
+        {0, 0, {"router"}, "gateway", not },
+        {0, 0, {"10.0.0.1/24"}, "gateway", not },
+        {0, 0, {"fe80::1%eth0"}, "gateway", not },
+        {0, 0, {"10.0.0.1", "10.0.0.2"}, "gateway", not },
+        {0, 0, {"fe80::1", "fe80::2"}, "gateway", not },
+        {1, 1, {NULL}, "", one},
+        {1, 0, {"10.0.0.1"}, "", one},
+        {0, 1, {"10.0.0.1"}, "", one},
+    };
+    const struct dp_dialer_ops *ops = iface()->ops;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct fake_host host;
+        struct dp_str item[3];
+        struct conf conf;
+        void *self = NULL;
+        fake_host_init(&host);
+        set_conf(&conf, "lo", NULL);
+        conf.mark = table[i].mark;
+        conf.table = table[i].table;
+        conf.gateway = list_of(table[i].gateway, item);
+        cr_expect(eq(int, ops->create(&host.host, &conf, &self), FAKE_FAIL), "row %zu", i);
         cr_expect(eq(str, host.option, (char *)table[i].option));
         cr_expect(eq(str, host.message, (char *)table[i].message));
     }
@@ -330,6 +375,107 @@ Test(iface, prepare)
         cr_expect(eq(int, status, 0), "row %zu: %s; %s %s; %s", i, rows[i].setup,
                   rows[i].device ? rows[i].device : "", rows[i].address ? rows[i].address : "",
                   rows[i].later ? rows[i].later : "");
+    }
+}
+
+/* ---- marks, rules and routes ---- */
+
+static uint32_t mark_of(void *self, int expect)
+{
+    const struct dp_dialer_ops *ops = iface()->ops;
+    struct dp_addr local = {0};
+    uint32_t mark = 0;
+    socklen_t len = sizeof mark;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int rc = ops->prepare(self, fd, AF_INET, SOCK_STREAM, &local);
+    getsockopt(fd, SOL_SOCKET, SO_MARK, &mark, &len);
+    close(fd);
+    return rc == expect ? mark : UINT32_MAX;
+}
+
+static void *instance(struct fake_host *host, const struct conf *conf)
+{
+    const struct dp_dialer_ops *ops = iface()->ops;
+    void *self = NULL;
+    fake_host_init(host);
+    if (ops->create(&host->host, conf, &self)) {
+        complain("create", host->message);
+        exit(1);
+    }
+    return self;
+}
+
+#define LEFT "ip rule | grep -q 'proto 209' || ip route show table all proto 209 | grep -q default"
+
+/* Each instance has a way of its own, which comes with the first socket and goes with the instance. */
+static int gateways(const struct row *row)
+{
+    const struct dp_dialer_ops *ops = iface()->ops;
+    struct dp_str near = {"10.1.0.1", 8}, far = {"10.9.0.1", 8};
+    struct fake_host host[3];
+    struct conf conf;
+    new_world();
+    if (shell(row->setup))
+        return SKIP;
+    set_conf(&conf, "v0", NULL);
+    conf.gateway = (struct dp_list){1, &near};
+    void *a = instance(&host[0], &conf), *b = instance(&host[1], &conf);
+    conf.gateway.item = &far;
+    void *c = instance(&host[2], &conf);
+    if (shell("! { " LEFT "; }"))
+        return complain("create()", "has made something");
+    uint32_t of_a = mark_of(a, DP_OK), of_b = mark_of(b, DP_OK);
+    if (of_a == of_b || !of_a || of_a == UINT32_MAX || mark_of(a, DP_OK) != of_a)
+        return complain("marks", "not of each its own");
+    if (mark_of(c, DP_ERR_LINK) || !strstr(host[2].log, "no way out by v0: Network is unreachable"))
+        return complain("a router on another network", host[2].log);
+    ops->destroy(a);
+    if (mark_of(b, DP_OK) != of_b || shell(LEFT))
+        return complain("the second", "has gone with the first");
+    if (shell("ip link set v0 down && ip link set v0 up") || mark_of(b, DP_OK) != of_b ||
+        shell(LEFT))
+        return complain("the second", "has not come back with the interface");
+    ops->destroy(b);
+    ops->destroy(c);
+    return shell("! { " LEFT "; }") ? complain("destroy()", "has left something") : 0;
+}
+
+/* What the administrator has given is used as it is, and no rule made for a mark. */
+static int marks(const struct row *row)
+{
+    const struct dp_dialer_ops *ops = iface()->ops;
+    struct fake_host host;
+    struct conf conf;
+    new_world();
+    if (shell(row->setup))
+        return SKIP;
+    set_conf(&conf, "v0", NULL);
+    conf.mark = UINT32_MAX - 1;
+    void *self = instance(&host, &conf);
+    if (mark_of(self, DP_OK) != UINT32_MAX - 1 || shell("! { " LEFT "; }"))
+        return complain("mark", "another, or a rule");
+    ops->destroy(self);
+    conf.mark = 0;
+    conf.table = 77;
+    self = instance(&host, &conf);
+    if (mark_of(self, DP_ERR_FAMILY) || host.log[0])
+        return complain("an empty table", host.log);
+    if (shell("ip route add default via 10.1.0.1 dev v0 table 77") || !mark_of(self, DP_OK) ||
+        shell("ip rule | grep -q 'lookup 77 proto 209'"))
+        return complain("a table", "no rule leads there");
+    ops->destroy(self);
+    return shell("! { " LEFT "; } && ip route show table 77 | grep -q default");
+}
+
+Test(iface, ways)
+{
+    static const struct row row = {.setup = V4};
+    int (*const work[])(const struct row *) = {gateways, marks};
+    for (size_t i = 0; i < sizeof work / sizeof *work; i++) {
+        int status = run(work[i], &row);
+        if (status == SKIP)
+            cr_skip_test("no network namespace, or no ip(8)");
+        cr_expect(eq(int, status, 0), "row %zu", i);
     }
 }
 

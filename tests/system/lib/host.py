@@ -60,6 +60,15 @@ def _unprivileged():
     return words + (["--reuid=nobody", "--clear-groups"] if tap.real_root() else [])
 
 
+def privileged(*command):
+    """The words that run a command as an ordinary user who may change routes and mark packets."""
+    words = [tap.tool("setpriv"), "--bounding-set=-all,+net_admin", "--no-new-privs"]
+    if tap.real_root():
+        words += ["--reuid=nobody", "--clear-groups", "--inh-caps=-all,+net_admin",
+                  "--ambient-caps=-all,+net_admin"]
+    return words + list(command)
+
+
 @functools.lru_cache
 def sanitized():
     with open(program(), "rb") as f:
@@ -71,9 +80,11 @@ def command(*args):
     return _unprivileged() + [program(), *args]
 
 
-def once(*args, limit=20, env=None):
-    """Runs the host to its end; returns (status, standard output, standard error)."""
-    done = subprocess.run(command(*args), stdin=subprocess.DEVNULL,
+def once(*args, limit=20, env=None, run=None):
+    """Runs the host to its end; returns (status, standard output, standard error). `run` is
+    `privileged`, or nothing."""
+    words = run(program(), *args) if run else command(*args)
+    done = subprocess.run(words, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=limit,
                           env=environment(env), check=False)
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(
