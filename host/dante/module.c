@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/syslog.h"
+#include "dante/fit.h"
 #include "dante/shared.h"
 #include "dante/sockets.h"
 #include "plugin/loader.h"
@@ -136,6 +137,10 @@ static struct config *config_read(struct conf_errors *errors)
             "%s: no section `dante`: say which external addresses of danted lead to links, as "
             "`dante: {anchors: [127.0.0.2]}`",
             module.file);
+        config_free(config);
+        config = NULL;
+    }
+    if (config && !config_fits(config, module.file, errors)) {
         config_free(config);
         config = NULL;
     }

@@ -73,6 +73,11 @@ BROKEN = [
      r"dispatch\.yaml:6:\d+: "),
     ("a state file that cannot be made", config(EQUAL).replace("STATE", "/proc/nowhere/state"),
      r"/proc/nowhere/state"),
+] + [
+    ("a link with " + key,
+     config({"a": "interface: a0, %s: %s" % (key, value), "b": "interface: b0"}),
+     r'dispatch\.yaml: link "a": %s: not in danted' % key)
+    for key, value in (("gateway", "10.0.1.2"), ("table", "7"), ("mark", "7"))
 ]
 
 
