@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "interfaces.h"
+#include "notify.h"
 #include "plugin/instance.h"
 #include "plugin/loader.h"
 #include "route/router.h"
@@ -249,6 +250,7 @@ static void reload(struct host *h)
     struct conf_errors errors = {0};
     uint32_t workers = server_config(h->server)->workers;
     struct config *config = NULL;
+    notify_reloading();
     if (reload_check(h->options))
         config = host_config(h->options, &errors);
     if (config && config->workers != workers)
@@ -261,6 +263,7 @@ static void reload(struct host *h)
         log_line(LOG_ERROR, "config", "not reloaded: the configuration of before stays in use");
     }
     conf_errors_free(&errors);
+    notify_ready();
 }
 
 static void stop(void *ctx)
@@ -287,6 +290,7 @@ static void drain(struct host *h)
     log_line(LOG_INFO, "host", "stopping: open connections have %lld ms to end",
              (long long)(limit / NS_PER_MS));
     struct io *io = loop_io(h->loop);
+    notify_stopping();
     h->drain.fire = drain_over;
     io_timer(io, &h->drain, io_now(io) + limit);
     accept_no_more(h);
@@ -303,6 +307,7 @@ static void upgrade_over(void *ctx, pid_t pid)
     }
     log_line(LOG_INFO, "host",
              "process %ld serves from now on; connections go on here to their end", (long)pid);
+    notify_handed_over(pid);
     accept_no_more(h);
 }
 
@@ -406,6 +411,7 @@ static int host_attend(struct host *h)
     if (h->options->command)
         return run_start(h->options->command, &proxy, &h->origin, h->loop);
     signals_start(h->loop);
+    notify_ready();
     return 0;
 }
 

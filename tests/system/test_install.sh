@@ -53,7 +53,10 @@ check "its drop-in for systemd names what is installed" \
     ls -d "$root$(sed -n 's/^Environment=LD_PRELOAD=//p' "$drop_in")" \
     "$(dirname "$root$(sed -n 's/^Environment=DISPATCH_CONFIG=//p' "$drop_in")")" \
     "$root$(sed -n 's|^#.* cp -r \(/[^ ]*\) .*|\1|p' "$drop_in")"
-check "no drop-in that would be read" none -path '*/systemd/system/*'
+check "no drop-in that would be read" none -path '*/systemd/system/*' -name '*.conf'
+unit=$(find "$root" -path '*/lib/systemd/system/dispatch-host.service')
+check "the unit for systemd names what is installed" ls -d $(sed -n \
+    "s|^ExecStart=\([^ ]*\) -c \(.*\)/dispatch.yaml\$|$root\1 $root\2|p" "$unit")
 check "no libtool archives" none -name '*.la'
 check "nothing that others may write" none ! -type l -perm /022
 
