@@ -62,6 +62,7 @@ const struct conf_pool *build_pool(const struct build *b, const struct option_sc
 /* Each fills its part of b->config, in this order. */
 void build_links(struct build *b);
 void build_pools(struct build *b);
+void build_checks(struct build *b, const struct option_scope *top); /* `health-check` of all */
 void build_listeners(struct build *b);
 void build_dante(struct build *b, const struct tree_node *map); /* NULL: there is no such section */
 

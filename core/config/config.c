@@ -32,6 +32,7 @@ static const struct dp_opt top_opts[] = {
     {.name = "links", .type = OPTION_MAP},
     {.name = "pools", .type = OPTION_MAP},
     {.name = "timeouts", .type = OPTION_MAP},
+    {.name = "health-check", .type = OPTION_ANY},
     {.name = "dante", .type = OPTION_MAP},
     {.name = "rules", .type = OPTION_LATER},
     {.name = "users-file", .type = OPTION_LATER},
@@ -265,6 +266,7 @@ void build_config(struct build *b, const struct tree_node *root, const char *con
     if (!b->link)
         return;
     build_pools(b);
+    build_checks(b, &scope);
     build_listeners(b);
     build_dante(b, tree_find(root, "dante"));
 }

@@ -34,6 +34,21 @@ struct conf_instance {
     const struct tree_node *node;
 };
 
+enum conf_check_kind { CHECK_TCP, CHECK_HTTP, CHECK_DNS, CHECK_NONE };
+
+/* How it is found out whether a link works. */
+struct conf_check {
+    enum conf_check_kind kind;
+    const char *target;      /* the endpoint, URL or name, as in the file */
+    struct dp_addr to;       /* TCP, HTTP: where it connects; its name points into memory of here */
+    const char *host, *path; /* HTTP: what the request says */
+    const char *name;        /* DNS: what is asked for, with a dot at its end */
+    uint32_t status_min, status_max;
+    int64_t interval, timeout; /* ns */
+    uint32_t rise, fall;       /* at least 1 */
+    const struct tree_node *node;
+};
+
 struct conf_link {
     const char *name;
     struct conf_instance dialer;
@@ -44,6 +59,7 @@ struct conf_link {
     bool keep;                   /* its connections stay when its interface goes down */
     const struct dp_addr *dns;   /* name servers, with port (53 unless given) */
     size_t n_dns;
+    const struct conf_check *check; /* its own, a pool's, or that of all; NULL: none */
 };
 
 enum { STICKY_CLIENT = 1, STICKY_HOST = 2 };
@@ -150,6 +166,9 @@ void config_dump_plugin(const struct dp_plugin *plugin, FILE *out);
 
 /* Are both instances of one plugin with equal option values? Then the running one is kept. */
 bool conf_instance_equal(const struct conf_instance *a, const struct conf_instance *b);
+
+/* Do both check in the same way? */
+bool conf_check_equal(const struct conf_check *a, const struct conf_check *b);
 
 /* The same number in each process for a link, or pool, of the same name and options: for what makes
  * it another one, as opposed to weight, max-connections, links and retries. */

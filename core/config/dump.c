@@ -93,6 +93,24 @@ static void dump_dns(const struct conf_link *link, FILE *out)
     fputs("]\n", out);
 }
 
+static void dump_check(const struct conf_check *check, FILE *out)
+{
+    static const char *const kind[] = {"tcp", "http", "dns"};
+    char interval[UNITS_TEXT], timeout[UNITS_TEXT];
+    if (!check) {
+        fputs("    health-check: no\n", out);
+        return;
+    }
+    fprintf(out, "    health-check:\n      %s: ", kind[check->kind]);
+    print_text(check->target, out);
+    if (check->kind == CHECK_HTTP)
+        fprintf(out, "\n      status: %" PRIu32 "-%" PRIu32, check->status_min, check->status_max);
+    fprintf(out, "\n      interval: %s\n      timeout: %s\n",
+            units_duration_text(check->interval, interval),
+            units_duration_text(check->timeout, timeout));
+    fprintf(out, "      rise: %" PRIu32 "\n      fall: %" PRIu32 "\n", check->rise, check->fall);
+}
+
 static void dump_link(const struct dump *d, const struct conf_link *link)
 {
     fputs("  ", d->out);
@@ -114,6 +132,7 @@ static void dump_link(const struct dump *d, const struct conf_link *link)
     }
     if (link->n_dns)
         dump_dns(link, d->out);
+    dump_check(link->check, d->out);
     print_options(d, &link->dialer);
 }
 

@@ -40,7 +40,7 @@ static const struct dp_opt link_opts[] = {
      .offset = offsetof(struct link_keys, on_down),
      .dflt = "reset",
      .choices = "reset|keep"},
-    {.name = "health-check", .type = OPTION_LATER},
+    {.name = "health-check", .type = OPTION_ANY},
     {.name = "backup", .type = OPTION_LATER},
     {.name = "slow-start", .type = OPTION_LATER},
     {.name = "max-per-destination", .type = OPTION_LATER},

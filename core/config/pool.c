@@ -33,7 +33,7 @@ static const struct dp_opt pool_opts[] = {
      .dflt = "2"},
     {.name = "backup", .type = OPTION_LATER},
     {.name = "sticky", .type = OPTION_MAP},
-    {.name = "health-check", .type = OPTION_LATER},
+    {.name = "health-check", .type = OPTION_ANY},
     {.name = "when-all-down", .type = OPTION_LATER},
 };
 static const struct option_table pool_table = OPTION_TABLE(pool_opts);

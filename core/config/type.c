@@ -375,6 +375,12 @@ static bool parse_map(const struct type_value *v, void *out)
     return false;
 }
 
+static bool parse_any(const struct type_value *v, void *out)
+{
+    (void)v, (void)out;
+    return true;
+}
+
 static bool parse_later(const struct type_value *v, void *out)
 {
     (void)out;
@@ -404,12 +410,15 @@ static const struct type types[] = {
 };
 
 static const struct type map_type = {.name = "map", .parse = parse_map};
+static const struct type any_type = {.name = "any", .parse = parse_any};
 static const struct type later_type = {.name = "later", .parse = parse_later};
 
 const struct type *type_find(uint32_t type)
 {
     if (type == OPTION_MAP)
         return &map_type;
+    if (type == OPTION_ANY)
+        return &any_type;
     if (type == OPTION_LATER)
         return &later_type;
     if (type >= sizeof types / sizeof *types || !types[type].name)
