@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <inttypes.h>
 #include <xxhash.h>
 
 #define OUT_FIRST_NS NS_PER_S
@@ -45,7 +46,7 @@ static bool eject(const struct link *link, int64_t seen, int64_t now_ns, uint32_
 bool link_try(const struct link *link, int64_t now_ns)
 {
     int64_t retry_at = dp_load(&link->shared->retry_at);
-    return retry_at && retry_at <= now_ns &&
+    return retry_at && retry_at <= now_ns && !link_is_down(link) &&
            eject(link, retry_at, now_ns, dp_load(&link->shared->ejections) + 1);
 }
 
@@ -88,7 +89,7 @@ void link_failed(const struct link *link, int64_t began_ns, int64_t now_ns, int 
     struct dp_stat *stat = link->stat;
     dp_add(&stat->fails, 1);
     dp_store(&stat->failed_at, now_ns);
-    if (!link_has_way(link, WAY_ANY)) /* known, and told, already */
+    if (!link_has_way(link, WAY_ANY) || link_is_down(link)) /* known, and told, already */
         return;
     if (dp_load(&stat->rtt_at) <= began_ns && dp_load(&link->shared->renewed_at) <= began_ns &&
         eject(link, 0, now_ns, 1))
@@ -101,7 +102,7 @@ static void back_in_use(const struct link *link)
     if (__atomic_exchange_n(&s->retry_at, 0, __ATOMIC_ACQ_REL) == 0)
         return;
     dp_store(&s->ejections, 0);
-    if (__atomic_exchange_n(&s->told, 0, __ATOMIC_RELAXED))
+    if (__atomic_exchange_n(&s->told, 0, __ATOMIC_RELAXED) && !link_is_down(link))
         log_line(LOG_INFO, "link", "%s: in use again", link->name);
 }
 
@@ -137,4 +138,58 @@ bool link_is_unsteady(const struct link *link, int64_t began_ns)
 bool link_is_suspect(const struct link *link)
 {
     return dp_load(&link->stat->fails) > 0 || !link_has_way(link, WAY_ANY);
+}
+
+/* ---- what checks say ---- */
+
+static const char *plural(uint32_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+/* Its dials are not heard before `check` is 0: what they come to from then on counts. */
+static void check_back(const struct link *link, int64_t now_ns)
+{
+    dp_store(&link->shared->told, 0);
+    link_renew(link, now_ns);
+    dp_store(&link->shared->check, 0);
+}
+
+void link_check_passed(const struct link *link, const struct conf_check *check, int64_t now_ns)
+{
+    struct link_shared *s = link->shared;
+    int32_t state = dp_load(&s->check);
+    if (state == 0)
+        return;
+    if (state == -1) {
+        check_back(link, now_ns);
+        log_line(LOG_INFO, "link", "%s: in use again: health check passed %" PRIu32 " time%s",
+                 link->name, check->rise, plural(check->rise));
+        return;
+    }
+    dp_store(&s->check, state > 0 ? 0 : state + 1);
+}
+
+void link_check_failed(const struct link *link, const struct conf_check *check, const char *why)
+{
+    struct link_shared *s = link->shared;
+    int32_t state = dp_load(&s->check);
+    if (state >= 0 && (uint32_t)state + 1 < check->fall) {
+        dp_store(&s->check, state + 1);
+        return;
+    }
+    dp_store(&s->check, -(int32_t)check->rise);
+    if (state >= 0)
+        log_line(LOG_WARN, "link", "%s: not used: health check failed %" PRIu32 " time%s: %s",
+                 link->name, check->fall, plural(check->fall), why);
+}
+
+void link_check_none(const struct link *link, int64_t now_ns)
+{
+    if (!link_is_down(link)) {
+        dp_store(&link->shared->check, 0);
+        return;
+    }
+    check_back(link, now_ns);
+    log_line(LOG_INFO, "link", "%s: in use again: not checked so any more", link->name);
 }

@@ -1,23 +1,31 @@
 /* SPDX-License-Identifier: MIT
  * health.h: is a link to be used? What its own dials have come to decides, and, where there is a
- * monitor, whether the kernel has a way by it at all.
+ * monitor, whether the kernel has a way by it at all; and where it is checked, what that comes to.
  *
  *   IN USE --- a failure ---> OUT --- its time has come ---> DUE --- one flow gets it --+
  *     ^                        ^                                                        |
  *     |                        +------------------- for the time of its trial ----------+
  *     +--- any dial by it that succeeds
  *
- * That state is one number, shared by all threads and processes that use the link.
+ * That state is one number, shared by all threads and processes that use the link. Beside it stands
+ * another, what health checks say: a link that is down by them is out as well, is given to no trial,
+ * and comes back by them alone.
  */
 #ifndef ROUTE_HEALTH_H
 #define ROUTE_HEALTH_H
 
 #include "route/link.h"
 
+/* Do health checks say that it does not work? */
+static inline bool link_is_down(const struct link *link)
+{
+    return dp_load(&link->shared->check) < 0;
+}
+
 /* IN USE: nothing speaks against picking it. */
 static inline bool link_is_in_use(const struct link *link)
 {
-    return dp_load(&link->shared->retry_at) == 0;
+    return dp_load(&link->shared->retry_at) == 0 && !link_is_down(link);
 }
 
 /* Has it a way out for one of `ways` (WAY_)? */
@@ -54,5 +62,12 @@ bool link_is_suspect(const struct link *link);
 /* Has it become another since a dial began, or shortly before? Then what that sends may be lost: of
  * carrier that comes and goes Linux tells once in a second. */
 bool link_is_unsteady(const struct link *link, int64_t began_ns);
+
+/* A health check has passed; or has failed, and why. `fall` failures in a row take the link out of
+ * use, then `rise` passes in a row bring it back, afresh. [the thread that checks] */
+void link_check_passed(const struct link *link, const struct conf_check *check, int64_t now_ns);
+void link_check_failed(const struct link *link, const struct conf_check *check, const char *why);
+/* It is not checked any more, or in another way. [the thread that checks] */
+void link_check_none(const struct link *link, int64_t now_ns);
 
 #endif

@@ -19,6 +19,7 @@ struct link_shared {
     int64_t retry_at;    /* 0: in use; else it is out until then */
     uint32_t no_way;     /* ways that there are not, as the monitor sees it; 0 if nobody looks */
     uint32_t no_route;   /* those that lead to the link's own networks at best */
+    int32_t check;       /* health checks: failed so often in a row; below 0: must pass so often */
     uint32_t ejections;  /* in a row, the trials that have begun among them */
     uint32_t told;       /* the log says that it is out */
     int64_t told_at;     /* when it last did */

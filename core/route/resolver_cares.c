@@ -303,6 +303,17 @@ static int cares_start(struct resolver *base, struct link *bottom, const char *n
     return err;
 }
 
+int resolver_cares_ask(struct resolver *base, struct link *bottom, const char *name,
+                       const struct question_ops *ops, void *owner, struct question **question)
+{
+    struct resolver_cares *r = (struct resolver_cares *)base;
+    system_names_refresh(&r->system, io_now(r->io));
+    struct name_servers *servers = name_servers_take(&r->servers, r->io, bottom, &r->system);
+    if (!servers || question_start(servers, &r->system, name, AF_INET, ops, owner, question) < 0)
+        return DP_ERR_LOCAL;
+    return DP_OK;
+}
+
 static void cares_cancel(struct resolver *base, struct resolver_query *q)
 {
     (void)base;
