@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "route/monitor.h"
+#include "traffic/checks.h"
 #include "traffic/listen.h"
 #include "traffic/session.h"
 #include "traffic/worker.h"
@@ -42,6 +43,7 @@ struct server {
     struct sources *sources;
     struct service *service; /* NULL: none yet */
     struct monitor *monitor; /* NULL: links are taken as they come */
+    struct checks *checks;   /* NULL: it drains */
     struct loop *main_loop;
     bool draining;
     void (*drained)(void *ctx);
@@ -133,6 +135,8 @@ static void links_watch(struct server *s, const struct router *router)
 {
     if (s->monitor && monitor_watch(s->monitor, router) < 0)
         log_line(LOG_WARN, "link", "new links are not watched: out of memory");
+    if (s->checks && checks_watch(s->checks, router) < 0)
+        log_line(LOG_WARN, "link", "links are checked as before: out of memory");
 }
 
 /* ---- services ---- */
@@ -226,7 +230,9 @@ static void listeners_leave(const struct service *old, const struct service *new
 /* False: not even one session fits. */
 static bool room_share(const struct server *s, const struct service *new, struct budget *budget)
 {
-    return budget_set(budget, s->n_files, s->n_open + new->router->config->n_listeners);
+    const struct config *config = new->router->config;
+    return budget_set(budget, s->n_files,
+                      s->n_open + config->n_listeners + checks_descriptors(config));
 }
 
 /* Undoes a service that was never published. */
@@ -342,6 +348,8 @@ void server_drain(struct server *s, void (*drained)(void *ctx), void *ctx)
     s->drained_ctx = ctx;
     s->draining = true;
     workers_order(s, order_drain, s);
+    checks_free(s->checks); /* who comes after us has its own */
+    s->checks = NULL;
     for (size_t i = 0; s->service && i < server_config(s)->n_listeners; i++) {
         close(s->service->fd[i]);
         s->service->fd[i] = -1;
@@ -410,6 +418,9 @@ static int workers_start(struct server *s, unsigned n_workers)
             return err;
     }
     monitor_start(s);
+    s->checks = checks_new(loop_io(s->main_loop));
+    if (!s->checks)
+        return ENOMEM;
     s->n_open = budget_open();
     return 0;
 }
@@ -442,6 +453,7 @@ void server_free(struct server *s)
     if (!s)
         return;
     monitor_free(s->monitor);
+    checks_free(s->checks);
     workers_end(s);
     service_free(s->service, NULL);
     trash_empty(&s->trash);
