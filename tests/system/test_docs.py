@@ -117,6 +117,7 @@ SECTIONS = {
     "LISTENERS": ("listener.c", "listener_opts", SMALLEST + "listeners: {main: {%s}}\n"),
     "TIMEOUTS": ("config.c", "timeout_opts", SMALLEST + "timeouts: {%s}\n"),
     "STICKY": ("pool.c", "sticky_opts", SMALLEST + "pools: {all: {sticky: {%s}}}\n"),
+    "HEALTH CHECKS": ("check.c", "check_opts", SMALLEST + "health-check: {%s}\n"),
     "DANTE": ("dante.c", "dante_opts", SMALLEST + "dante: {%s}\n"),
 }
 SOCKS = "dialer: socks, server: 127.0.0.1:1080"
@@ -130,7 +131,9 @@ SAMPLES = {
     "by": "[client, host]", "ttl": "1m",
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
     "open": "no", "early-reply": "yes", "max-connections-per-client": "40", "fast-open": "yes",
-    "on-down": "keep",
+    "on-down": "keep", "health-check": "{tcp: \"192.0.2.1:443\"}", "tcp": "\"[2001:db8::1]:443\"",
+    "http": "\"http://example.com:8080/a?b\"", "status": "204", "interval": "1m", "timeout": "500ms",
+    "rise": "1", "fall": "5",
     "handshake": "5s", "connect": "1m", "attempt": "250ms", "idle": "0", "drain": "0",
     "anchors": "[127.0.0.2, \"fd00:dead::1\"]", "state": "dante.state",
 }
@@ -160,6 +163,8 @@ def with_key(title, key, value):
     """A file with this key in that section."""
     line = "%s: %s" % (key, value)
     needed = {"DANTE": ("anchors", "127.0.0.2"), "STICKY": ("by", "client")}.get(title)
+    if title == "HEALTH CHECKS" and key not in ("tcp", "http", "dns"):
+        needed = ("http", "\"http://example.com/\"")
     if needed and key != needed[0]:
         line += ", %s: %s" % needed
     if title != "LINKS":
@@ -171,7 +176,8 @@ def with_key(title, key, value):
 @table("the keys of dispatch.yaml.5 are the binder's", [(s, s) for s in SECTIONS])
 def keys(t, title):
     for key in documented(title):
-        sample = SAMPLES[key] if (title, key) != ("POOLS", "links") else "[lte]"
+        sample = {("POOLS", "links"): "[lte]",
+                  ("HEALTH CHECKS", "dns"): "example.com"}.get((title, key), SAMPLES[key])
         if sample is None:
             continue
         text = with_key(title, key, sample)
@@ -199,6 +205,8 @@ def defaults(t):
     dump = once("--dump-config", "-c", file)[1].replace(t.dir + "/", "")
     file = t.file("sticky.yaml", with_key("STICKY", "by", "client"))
     dump += once("--dump-config", "-c", file)[1]
+    file = t.file("check.yaml", with_key("HEALTH CHECKS", "http", SAMPLES["http"]))
+    dump += once("--dump-config", "-c", file)[1]
     compared = set()
     for title in SECTIONS:
         for key, line in documented(title).items():
@@ -212,7 +220,7 @@ def defaults(t):
 
 
 @table("keys of a later version are named and refused",
-       [(s, s) for s in SECTIONS if s not in ("TIMEOUTS", "STICKY", "DANTE")])
+       [(s, s) for s in SECTIONS if s not in ("TIMEOUTS", "STICKY", "HEALTH CHECKS", "DANTE")])
 def later_keys(t, title):
     named = matches(r"^\.It %s\n\.Ic (.*)$" % title.lower(), section(read(FORMAT), "CAVEATS"),
                     "the list of " + title).group(1)
