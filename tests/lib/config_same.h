@@ -36,6 +36,7 @@ static void expect_same_links(const struct config *a, const struct config *b)
         cr_assert_eq(x->n_dns, y->n_dns);
         for (size_t k = 0; k < x->n_dns; k++)
             cr_expect(addr_equal(&x->dns[k], &y->dns[k]));
+        cr_expect(!x->check == !y->check && (!x->check || conf_check_equal(x->check, y->check)));
     }
 }
 

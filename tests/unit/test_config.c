@@ -101,6 +101,89 @@ Test(config, pool_of_a_listener_that_names_none)
     config_free(c);
 }
 
+/* What each link's check is to: the nearest counts. */
+static const char *checks_of(const struct config *c)
+{
+    static char text[500];
+    text[0] = '\0';
+    for (size_t i = 0; i < c->n_links; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s ",
+                 c->link[i].check ? c->link[i].check->target : "-");
+    return text;
+}
+
+Test(config, health_checks)
+{
+    static const char links[] = "listeners: {main: {pool: p}}\nlinks:\n  a: {interface: a}\n"
+                                "  b: {interface: b, health-check: {dns: b}}\n"
+                                "  c: {interface: c, health-check: no}\n";
+    static const struct {
+        const char *more, *checks;
+    } table[] = {
+        {"pools: {p: {}}\n", "- b - "},
+        {"pools: {p: {}}\nhealth-check: {dns: x}\n", "x b - "},
+        {"pools: {p: {}}\nhealth-check: no\n", "- b - "},
+        {"pools: {p: {health-check: {dns: p}}}\nhealth-check: {dns: x}\n", "p b - "},
+        {"pools: {p: {health-check: no}}\nhealth-check: {dns: x}\n", "- b - "},
+        {"pools: {p: {}, q: {health-check: {dns: q}}}\nhealth-check: {dns: x}\n", "q b - "},
+        {"pools: {p: {links: b, health-check: {dns: p}}, q: {health-check: {dns: q}}}\n", "q b - "},
+        {"pools: {p: {health-check: {dns: p}}, q: {health-check: {dns: q}}}\n", "p b - "},
+        {"pools: {p: {health-check: no}, q: {health-check: {dns: q}}}\n", "- b - "},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char text[1000];
+        snprintf(text, sizeof text, "%s%s", links, table[i].more);
+        struct config *c = parse(text);
+        cr_expect_str_eq(checks_of(c), table[i].checks, "row %zu", i);
+        config_free(c);
+    }
+}
+
+Test(config, health_check_values)
+{
+    static const struct {
+        const char *check, *to, *host, *path, *name;
+        enum conf_check_kind kind;
+        uint32_t least, most;
+    } table[] = {
+        {"tcp: 192.0.2.1:443", "192.0.2.1:443", .kind = CHECK_TCP},
+        {"tcp: \"[2001:db8::1]:443\"", "[2001:db8::1]:443", .kind = CHECK_TCP},
+        {"tcp: name.example:22", "name.example:22", .kind = CHECK_TCP},
+        {"http: \"http://a.example\"", "a.example:80", "a.example", "/", NULL, CHECK_HTTP, 200,
+         299},
+        {"http: \"HTTP://a.example:8080/x/y?z\", status: 204", "a.example:8080", "a.example:8080",
+         "/x/y?z", NULL, CHECK_HTTP, 204, 204},
+        {"http: \"http://[2001:db8::1]?q\", status: 100-599", "[2001:db8::1]:80", "[2001:db8::1]",
+         "/?q", NULL, CHECK_HTTP, 100, 599},
+        {"http: \"http://[2001:db8::1]:81/\"", "[2001:db8::1]:81", "[2001:db8::1]:81", "/", NULL,
+         CHECK_HTTP, 200, 299},
+        {"dns: a.example", .name = "a.example.", .kind = CHECK_DNS},
+        {"dns: a.example.", .name = "a.example.", .kind = CHECK_DNS},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char text[1000], addr[ADDR_TEXT];
+        snprintf(text, sizeof text, "links: {a: {interface: a}}\nhealth-check: {%s}\n",
+                 table[i].check);
+        struct config *c = parse(text);
+        const struct conf_check *check = c->link[0].check;
+        cr_assert_not_null(check);
+        cr_expect_eq(check->kind, table[i].kind, "row %zu", i);
+        if (table[i].to)
+            cr_expect_str_eq(addr_text(&check->to, addr), table[i].to);
+        if (table[i].host)
+            cr_expect_str_eq(check->host, table[i].host);
+        if (table[i].path)
+            cr_expect_str_eq(check->path, table[i].path);
+        if (table[i].name)
+            cr_expect_str_eq(check->name, table[i].name);
+        if (table[i].most)
+            cr_expect(check->status_min == table[i].least && check->status_max == table[i].most);
+        cr_expect(check->interval == 10 * S && check->timeout == 3 * S && check->rise == 2 &&
+                  check->fall == 3);
+        config_free(c);
+    }
+}
+
 Test(config, dante)
 {
     struct config *c = parse("links: {a: {interface: a}}\n");
