@@ -46,7 +46,7 @@ static bool eject(const struct link *link, int64_t seen, int64_t now_ns, uint32_
 bool link_try(const struct link *link, int64_t now_ns)
 {
     int64_t retry_at = dp_load(&link->shared->retry_at);
-    return retry_at && retry_at <= now_ns && !link_is_down(link) &&
+    return retry_at && retry_at <= now_ns && !link_fails_checks(link) &&
            eject(link, retry_at, now_ns, dp_load(&link->shared->ejections) + 1);
 }
 
@@ -89,7 +89,7 @@ void link_failed(const struct link *link, int64_t began_ns, int64_t now_ns, int 
     struct dp_stat *stat = link->stat;
     dp_add(&stat->fails, 1);
     dp_store(&stat->failed_at, now_ns);
-    if (!link_has_way(link, WAY_ANY) || link_is_down(link)) /* known, and told, already */
+    if (!link_has_way(link, WAY_ANY) || link_fails_checks(link)) /* known, and told, already */
         return;
     if (dp_load(&stat->rtt_at) <= began_ns && dp_load(&link->shared->renewed_at) <= began_ns &&
         eject(link, 0, now_ns, 1))
@@ -102,7 +102,7 @@ static void back_in_use(const struct link *link)
     if (__atomic_exchange_n(&s->retry_at, 0, __ATOMIC_ACQ_REL) == 0)
         return;
     dp_store(&s->ejections, 0);
-    if (__atomic_exchange_n(&s->told, 0, __ATOMIC_RELAXED) && !link_is_down(link))
+    if (__atomic_exchange_n(&s->told, 0, __ATOMIC_RELAXED) && !link_fails_checks(link))
         log_line(LOG_INFO, "link", "%s: in use again", link->name);
 }
 
@@ -186,7 +186,7 @@ void link_check_failed(const struct link *link, const struct conf_check *check, 
 
 void link_check_none(const struct link *link, int64_t now_ns)
 {
-    if (!link_is_down(link)) {
+    if (!link_fails_checks(link)) {
         dp_store(&link->shared->check, 0);
         return;
     }

@@ -17,7 +17,7 @@
 #include "route/link.h"
 
 /* Do health checks say that it does not work? */
-static inline bool link_is_down(const struct link *link)
+static inline bool link_fails_checks(const struct link *link)
 {
     return dp_load(&link->shared->check) < 0;
 }
@@ -25,7 +25,7 @@ static inline bool link_is_down(const struct link *link)
 /* IN USE: nothing speaks against picking it. */
 static inline bool link_is_in_use(const struct link *link)
 {
-    return dp_load(&link->shared->retry_at) == 0 && !link_is_down(link);
+    return dp_load(&link->shared->retry_at) == 0 && !link_fails_checks(link);
 }
 
 /* Has it a way out for one of `ways` (WAY_)? */

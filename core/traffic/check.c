@@ -50,9 +50,12 @@ struct check {
     char request[REQUEST_MAX], why[WHY_MAX];
 };
 
-/* Told from the loop: whoever has found it out may still be at work on what it holds. */
+/* Told from the loop: whoever has found it out may still be at work on what it holds. The first
+ * verdict stands. */
 static void settle(struct check *c, enum check_verdict verdict)
 {
+    if (c->settled)
+        return;
     c->settled = true;
     c->verdict = verdict;
     io_timer(c->env->io, &c->timer, io_now(c->env->io));
@@ -63,6 +66,8 @@ static void
 fail(struct check *c, const char *fmt, ...)
 {
     va_list ap;
+    if (c->settled)
+        return;
     va_start(ap, fmt);
     vsnprintf(c->why, sizeof c->why, fmt, ap);
     va_end(ap);

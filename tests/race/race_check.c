@@ -98,7 +98,8 @@ static void run(bool flapping, const char *what)
         claims += picker[i].claims;
         of_a += picker[i].of_a;
     }
-    result(claims == WORKERS * CLAIMS && link_is_down(a) == !flapping && (flapping || of_a == 0),
+    result(claims == WORKERS * CLAIMS && link_fails_checks(a) == !flapping &&
+               (flapping || of_a == 0),
            what);
     printf("# %u claims, %u of the link\n", claims, of_a);
     const char *wrong = fake_world_close(&w);

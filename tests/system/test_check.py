@@ -203,14 +203,18 @@ def kept_out(t):
     equal(client.links_of(4, host.addr, TARGET, port), "bbbb", "links when b is back")
 
 
-@case("connections of a link that is taken out go on")
+@case("connections of a link that is taken out go on; a check takes no client's place")
 def go_on(t):
     w = World(t)
     web = Web(NO_CONTENT)
     site, echoed = w.serve(web), w.serve(servers.tell_and_echo)
-    host = Host(t, config(TWO, more=checked("http: \"http://%s:%d\"" % (TARGET, site.port))))
+    host = Host(t, config(dict(TWO, a="interface: a0, max-connections: 1"),
+                          more=checked("http: \"http://%s:%d\"" % (TARGET, site.port))))
     with client.connect(host.addr, TARGET, echoed.port) as c:
         equal(c.line().split()[0], "a", "link")
+        seen = len(web.asked["a"])
+        wait_for("a is checked at its limit", lambda: len(web.asked["a"]) > seen + 3)
+        equal(told(host, "a"), [], "what was told of a")
         web.answer["a"] = line(b"500 No")
         host.wait_log(DOWN % ("a", ".* answered 500"))
         c.send(b"still here")
@@ -266,6 +270,8 @@ def names(t, how, why):
     host.wait_log(DOWN % ("a", why))
     equal(client.links_of(4, host.addr, TARGET, port), "bbbb", "links without a's")
     equal(told(host, "b"), [], "what was told of b")
+    host.term()
+    equal(host.wait(), 0, "exit status with a question under way")
 
 
 @case("a link whose interface is not there is not checked, and said once to be down")
@@ -317,7 +323,7 @@ def reloads(t):
                     more="health-check: {%s, fall: 50}" % some),
              config(dict(TWO, c="dialer: socks, server: 10.9.9.9:%d" % silent.port),
                     more="health-check: {tcp: %s:%d, interval: 100ms, fall: 100}"
-                    % (TARGET, port)), config(TWO)]
+                    % (TARGET, port) + "\ntimeouts: {attempt: 300ms}"), config(TWO)]
     host = Host(t, files[0])
     failed, served = [], []
     stop = threading.Event()

@@ -98,7 +98,7 @@ Test(check, rise_and_fall, .init = capture, .fini = release)
         char before = 'u';
         for (size_t k = 0; table[i].ends[k]; k++) {
             check_ends(&a.link, &conf, table[i].ends[k]);
-            char now = link_is_down(&a.link) ? 'd' : 'u';
+            char now = link_fails_checks(&a.link) ? 'd' : 'u';
             cr_expect(eq(chr, now, table[i].states[k]), "row %zu, check %zu", i, k);
             cr_expect(eq(int, link_is_in_use(&a.link), now == 'u'));
             turns += now != before;
@@ -269,12 +269,12 @@ Test(check, in_time)
     run_until(&w, first + 3000 + 299);
     cr_expect(eq(i32, link_at(&w, 0)->shared->check, 2), "silent, refused, and silent so far");
     run_until(&w, first + 3000 + 302);
-    cr_expect(link_is_down(link_at(&w, 0)));
-    cr_expect(not(link_is_down(link_at(&w, 1))));
+    cr_expect(link_fails_checks(link_at(&w, 0)));
+    cr_expect(not(link_fails_checks(link_at(&w, 1))));
     run_until(&w, first + 4999);
-    cr_expect(link_is_down(link_at(&w, 0)), "one pass is not two");
+    cr_expect(link_fails_checks(link_at(&w, 0)), "one pass is not two");
     run_until(&w, first + 5002);
-    cr_expect(not(link_is_down(link_at(&w, 0))));
+    cr_expect(not(link_fails_checks(link_at(&w, 0))));
     for (unsigned i = 0; i < w.link[0].starts; i++) {
         int late = w.link[0].start[i].at_ms - first - (int)i * 1000;
         cr_expect(late >= 0 && late <= 1, "check %u is %d ms late", i, late);
@@ -374,7 +374,7 @@ Test(check, what_stays)
         watch(&w, c);
         while (w.link[0].starts < 4) /* the last is under way */
             poll_turn(&w.loop, 0);
-        cr_expect(link_is_down(link_at(&w, 0)));
+        cr_expect(link_fails_checks(link_at(&w, 0)));
         w.link_conf[0].check = !table[i].has ? NULL : table[i].again ? &other : &conf;
         watch(&w, c);
         cr_expect(eq(i32, link_at(&w, 0)->shared->check, table[i].state), "row %zu", i);
