@@ -297,17 +297,22 @@ static const struct conf_check *entry_said(struct build *b, const char *kind,
     return check_said(&scope);
 }
 
+static const struct conf_check *real_check(const struct conf_check *said)
+{
+    return said && said->kind != CHECK_NONE ? said : NULL;
+}
+
 void build_checks(struct build *b, const struct option_scope *top)
 {
     for (size_t i = 0; i < b->config->n_links; i++)
         b->link[i].check = entry_said(b, "link", b->links->item[i]);
     for (size_t i = 0; i < b->config->n_pools; i++)
         pool_checks(b, &b->pool[i], entry_said(b, "pool", b->pools->item[i]));
-    const struct conf_check *all = check_said(top);
+    const struct conf_check *all = real_check(check_said(top));
+    b->config->check = all;
     for (size_t i = 0; i < b->config->n_links; i++) {
         struct conf_link *link = &b->link[i];
-        const struct conf_check *check = link->check ? link->check : all;
-        link->check = check && check->kind != CHECK_NONE ? check : NULL;
+        link->check = link->check ? real_check(link->check) : all;
         suit_check(b, link);
     }
 }

@@ -120,6 +120,7 @@ struct config {
     const struct conf_listener *listener;
     size_t n_listeners;
     struct conf_timeouts timeouts;
+    const struct conf_check *check; /* of links for which nothing nearer says more; NULL: none */
     const struct conf_dante *dante; /* NULL: no such section */
     struct conf_memory *memory;     /* owns all of the above */
     unsigned refs;                  /* config_free() frees when it was the last; 1 at first */

@@ -45,6 +45,25 @@ static void print_options(const struct dump *d, const struct conf_instance *inst
     option_print(&table, instance->conf, "    ", d->secrets, d->out);
 }
 
+static void dump_check(const struct conf_check *check, const char *indent, FILE *out)
+{
+    static const char *const kind[] = {
+        [CHECK_TCP] = "tcp", [CHECK_HTTP] = "http", [CHECK_DNS] = "dns"};
+    char interval[UNITS_TEXT], timeout[UNITS_TEXT];
+    fprintf(out, "%shealth-check:%s\n", indent, check ? "" : " no");
+    if (!check)
+        return;
+    fprintf(out, "%s  %s: ", indent, kind[check->kind]);
+    print_text(check->target, out);
+    if (check->kind == CHECK_HTTP)
+        fprintf(out, "\n%s  status: %" PRIu32 "-%" PRIu32, indent, check->status_min,
+                check->status_max);
+    fprintf(out, "\n%s  interval: %s\n", indent, units_duration_text(check->interval, interval));
+    fprintf(out, "%s  timeout: %s\n", indent, units_duration_text(check->timeout, timeout));
+    fprintf(out, "%s  rise: %" PRIu32 "\n%s  fall: %" PRIu32 "\n", indent, check->rise, indent,
+            check->fall);
+}
+
 static void dump_top(const struct config *config, FILE *out)
 {
     fprintf(out, "workers: %" PRIu32 "\nplugin-path: [", config->workers);
@@ -53,6 +72,7 @@ static void dump_top(const struct config *config, FILE *out)
         print_text(config->plugin_path[i], out);
     }
     fputs("]\n", out);
+    dump_check(config->check, "", out);
 }
 
 static void dump_allow(const struct conf_listener *listener, FILE *out)
@@ -93,24 +113,6 @@ static void dump_dns(const struct conf_link *link, FILE *out)
     fputs("]\n", out);
 }
 
-static void dump_check(const struct conf_check *check, FILE *out)
-{
-    static const char *const kind[] = {"tcp", "http", "dns"};
-    char interval[UNITS_TEXT], timeout[UNITS_TEXT];
-    if (!check) {
-        fputs("    health-check: no\n", out);
-        return;
-    }
-    fprintf(out, "    health-check:\n      %s: ", kind[check->kind]);
-    print_text(check->target, out);
-    if (check->kind == CHECK_HTTP)
-        fprintf(out, "\n      status: %" PRIu32 "-%" PRIu32, check->status_min, check->status_max);
-    fprintf(out, "\n      interval: %s\n      timeout: %s\n",
-            units_duration_text(check->interval, interval),
-            units_duration_text(check->timeout, timeout));
-    fprintf(out, "      rise: %" PRIu32 "\n      fall: %" PRIu32 "\n", check->rise, check->fall);
-}
-
 static void dump_link(const struct dump *d, const struct conf_link *link)
 {
     fputs("  ", d->out);
@@ -132,7 +134,8 @@ static void dump_link(const struct dump *d, const struct conf_link *link)
     }
     if (link->n_dns)
         dump_dns(link, d->out);
-    dump_check(link->check, d->out);
+    if (link->check != d->config->check)
+        dump_check(link->check, "    ", d->out);
     print_options(d, &link->dialer);
 }
 

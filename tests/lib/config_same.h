@@ -70,6 +70,7 @@ static void expect_same_dante(const struct conf_dante *a, const struct conf_dant
 static void expect_same(const struct config *a, const struct config *b)
 {
     cr_expect_eq(a->workers, b->workers);
+    cr_expect_eq(!a->check, !b->check);
     cr_expect_eq(memcmp(&a->timeouts, &b->timeouts, sizeof a->timeouts), 0);
     cr_assert_eq(a->n_plugin_path, b->n_plugin_path);
     for (size_t i = 0; i < a->n_plugin_path; i++)
