@@ -101,7 +101,7 @@ static bool url_read(const struct option_scope *scope, const char *text, struct 
            check->to.port;
 }
 
-/* No blank, no control byte: it is to stand in a request as it is. A fragment is not for servers. */
+/* No blank, no control byte: it stands in a request as it is. A fragment is not for servers. */
 static bool url_is_sound(const struct dp_str *url)
 {
     for (uint32_t i = 0; i < url->len; i++)

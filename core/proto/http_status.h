@@ -15,9 +15,9 @@ struct http_status {
     uint8_t state;
 };
 
-/* Takes what has come, in pieces of any size. Returns 0 while more is needed; the status, 200 to 999
- * or 101, of the first answer that is not an interim one (RFC 9110, section 15.2); or -1: that is not
- * HTTP/1, or does not come to an end. What follows the status is not looked at. */
+/* Takes what has come, in pieces of any size. Returns 0 while more is needed; the status, 101 or
+ * from 200 on, of the first answer that is not an interim one (RFC 9110, section 15.2); or -1: that
+ * is not HTTP/1, or does not come to an end. What follows the status is not looked at. */
 int http_status_read(struct http_status *h, const void *data, size_t len);
 
 #endif

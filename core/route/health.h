@@ -8,8 +8,8 @@
  *     +--- any dial by it that succeeds
  *
  * That state is one number, shared by all threads and processes that use the link. Beside it stands
- * another, what health checks say: a link that is down by them is out as well, is given to no trial,
- * and comes back by them alone.
+ * another, what health checks say: a link that fails them is out as well, is given to no trial, and
+ * comes back by them alone.
  */
 #ifndef ROUTE_HEALTH_H
 #define ROUTE_HEALTH_H

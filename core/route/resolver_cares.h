@@ -12,8 +12,8 @@
 /* One for each worker, used by it alone. NULL: out of memory. */
 struct resolver *resolver_cares_new(struct io *io);
 
-/* Asks the name servers of `bottom` for the IPv4 addresses of a name, with a dot at its end, whatever
- * the cache knows. As question_start(); DP_OK or DP_ERR_LOCAL. */
+/* Asks the name servers of `bottom` for the IPv4 addresses of a name, with a dot at its end,
+ * whatever the cache knows. As question_start(); DP_OK or DP_ERR_LOCAL. */
 int resolver_cares_ask(struct resolver *r, struct link *bottom, const char *name,
                        const struct question_ops *ops, void *owner, struct question **question);
 

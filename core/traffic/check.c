@@ -5,8 +5,8 @@
  *   http   CONNECT -> REQUEST -> ANSWER's status --+--> over
  *   dns    ASK -----------------------------------+
  *
- * Connecting is as for a client's connection: names, chains, one address after another. But it counts
- * as nobody's: no claim is taken, no limit obeyed, and it teaches nothing about connect times.
+ * Connecting is as for a client's connection: names, chains, one address after another. But it is
+ * nobody's: no claim is taken, no limit obeyed, and it teaches nothing about connect times.
  */
 #include "traffic/check.h"
 #include "base/clock.h"

@@ -406,6 +406,11 @@ def many(t):
 
 # ---- what it costs ----
 
+def is_traced(pid, thread):
+    with open("/proc/%d/task/%s/status" % (pid, thread), "rb") as f:
+        return b"TracerPid:\t0\n" not in f.read()
+
+
 @case("no system call more for a connection", needs=["strace"])
 def calls(t):
     w = World(t)
@@ -421,8 +426,7 @@ def calls(t):
                    if int(x) != host.proc.pid]
         tracer = w.popen(None, ["strace", "-qq", "-o", out]
                          + [x for thread in threads for x in ("-p", thread)])
-        wait_for("it is traced", lambda status="/proc/%d/task/%s/status" % (
-            host.proc.pid, threads[-1]): "TracerPid:\t0\n" not in open(status, "rb").read().decode())
+        wait_for("it is traced", lambda at=(host.proc.pid, threads[-1]): is_traced(*at))
         equal(client.links_of(50, host.addr, TARGET, told_by.port), "ab" * 25, "links")
         tracer.terminate()
         tracer.wait()
