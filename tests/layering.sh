@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The includes run one way only: base <- proto; base <- config <- plugin <- route <- traffic <-
-# admin <- host, and traffic uses proto. Plugins include the public header and the system's.
+# admin <- host, and traffic uses proto. Plugins include the public header, the system's, and what
+# lies beside them.
 set -u
 cd "${SRCDIR:?}" || exit 99
 

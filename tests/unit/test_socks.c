@@ -2,25 +2,7 @@
  * test_socks.c: dialer-socks against a scripted server on a socket pair: it dribbles, refuses,
  * hangs, dies, and gives every reply code.
  */
-#include "lib/plugin_fake.h"
-#include <arpa/inet.h>
-#include <criterion/criterion.h>
-#include <criterion/new/assert.h>
-#include <netinet/in.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#define SECOND INT64_C(1000000000)
-
-enum { REMOTE, LOCAL };
-
-struct conf {
-    struct dp_addr server;
-    struct dp_str username, password;
-    uint32_t resolve;
-};
+#include "lib/tunnel_rig.h"
 
 struct bytes {
     const char *p;
@@ -31,144 +13,11 @@ struct bytes {
         text, sizeof(text) - 1 \
     }
 
-static const struct dp_plugin *socks(void)
-{
-    static const struct dp_plugin *plugin;
-    return plugin ? plugin : (plugin = fake_load("dialer-socks.so"));
-}
-
-static struct dp_str str(const char *text)
-{
-    return (struct dp_str){text, text ? (uint32_t)strlen(text) : 0};
-}
-
-static struct dp_addr ip(const char *text, uint16_t port)
-{
-    struct dp_addr a = {.port = port};
-    struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct sockaddr_in6 sin6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    if (inet_pton(AF_INET, text, &sin.sin_addr) == 1) {
-        a.salen = sizeof sin;
-        memcpy(&a.sa, &sin, sizeof sin);
-    } else {
-        cr_assert(inet_pton(AF_INET6, text, &sin6.sin6_addr) == 1);
-        a.salen = sizeof sin6;
-        memcpy(&a.sa, &sin6, sizeof sin6);
-    }
-    return a;
-}
-
-static struct dp_addr name(const char *p, size_t len, uint16_t port)
-{
-    return (struct dp_addr){.name = p, .name_len = (uint16_t)len, .port = port};
-}
-
-/* ---- one dial ---- */
-
-struct rig {
-    const struct dp_dialer_ops *ops;
-    struct fake_host host;
-    struct conf conf;
-    void *self, *dial;
-    int peer, rc;
-    struct dp_dial_req req;
-    struct dp_want want;
-    struct dp_conn conn;
-};
+enum { VERSION_5, VERSION_4A, VERSION_4 };
 
 static void rig_open(struct rig *r, const char *username, const char *password)
 {
-    memset(r, 0, sizeof *r);
-    r->ops = socks()->ops;
-    r->conf.username = str(username);
-    r->conf.password = str(password);
-    r->conf.server = (struct dp_addr){.name = "server", .name_len = 6, .port = 1080};
-    r->peer = r->req.fd = -1;
-    fake_host_init(&r->host);
-    cr_assert(eq(int, r->ops->create(&r->host.host, &r->conf, &r->self), 0));
-}
-
-static void rig_hang_up(struct rig *r)
-{
-    if (r->peer >= 0)
-        close(r->peer);
-    if (r->req.fd >= 0)
-        close(r->req.fd);
-    free(r->dial);
-    r->peer = r->req.fd = -1;
-    r->dial = NULL;
-}
-
-static void rig_close(struct rig *r)
-{
-    rig_hang_up(r);
-    r->ops->destroy(r->self);
-}
-
-/* A connected stream for the next dial. */
-static void rig_connect(struct rig *r, struct dp_addr to)
-{
-    int fd[2];
-    rig_hang_up(r);
-    cr_assert(eq(int, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0));
-    r->peer = fd[1];
-    r->req = (struct dp_dial_req){.size = sizeof r->req, .proto = DP_TCP, .to = to, .fd = fd[0]};
-    r->conn = (struct dp_conn){.size = sizeof r->conn, .fd = -1};
-    r->dial = calloc(1, r->ops->dial_size);
-    cr_assert(r->dial != NULL);
-}
-
-static void clear_want(struct rig *r)
-{
-    r->want = (struct dp_want){.size = sizeof r->want, .now = r->want.now};
-}
-
-static void rig_start(struct rig *r)
-{
-    clear_want(r);
-    r->rc = r->ops->start(r->self, r->dial, &r->req, &r->want, &r->conn);
-}
-
-static void rig_step(struct rig *r)
-{
-    clear_want(r);
-    r->rc = r->ops->step(r->dial, &r->want, &r->conn);
-}
-
-/* It waits for the stream and nothing else. */
-static void waits_for(const struct rig *r, short events)
-{
-    cr_assert(eq(int, r->rc, DP_AGAIN));
-    cr_assert(eq(u32, r->want.nfds, 1));
-    cr_assert(eq(int, r->want.fd[0].fd, r->req.fd));
-    cr_assert(eq(int, r->want.fd[0].events, events));
-    cr_assert(eq(i64, r->want.deadline, 0));
-}
-
-/* The server has got just these bytes. */
-static void hears(const struct rig *r, const char *p, size_t len)
-{
-    char got[1024];
-    ssize_t n = recv(r->peer, got, sizeof got, 0);
-    cr_assert(eq(i64, n, (ssize_t)len));
-    cr_assert(memcmp(got, p, len) == 0);
-}
-
-/* The server says this, `chunk` bytes at a time; `extra` goes with the last of them. */
-static void says(struct rig *r, const char *p, size_t len, size_t chunk, const char *extra)
-{
-    while (len && r->rc == DP_AGAIN) {
-        char piece[600];
-        size_t n = chunk < len ? chunk : len, more = n == len && extra ? strlen(extra) : 0;
-        waits_for(r, POLLIN);
-        memcpy(piece, p, n);
-        if (more)
-            memcpy(piece + n, extra, more);
-        cr_assert(eq(i64, send(r->peer, piece, n + more, MSG_NOSIGNAL), (ssize_t)(n + more)));
-        rig_step(r);
-        p += n;
-        len -= n;
-    }
+    rig_open_version(r, "dialer-socks.so", username, password, VERSION_5);
 }
 
 /* ---- handshakes ---- */
@@ -251,12 +100,8 @@ Test(socks, handshakes)
             cr_expect(eq(int, r.rc, rows[i].expect), "row %zu", i);
             cr_expect(rows[i].log ? strstr(r.host.log, rows[i].log) != NULL : !r.host.n_logs,
                       "row %zu: logged '%s'", i, r.host.log);
-            if (r.rc == DP_OK) { /* what follows the handshake is still in the stream */
-                char rest[8];
-                cr_expect(eq(i64, recv(r.req.fd, rest, sizeof rest, 0), 1));
-                cr_expect(eq(chr, rest[0], 'Z'));
-                cr_expect(eq(int, r.conn.fd, -1));
-            }
+            if (r.rc == DP_OK)
+                left(&r, "Z");
             rig_close(&r);
         }
     }
@@ -430,13 +275,6 @@ static void granted(struct rig *r, const char *reply, size_t len, size_t chunk)
     cr_assert(eq(int, r->rc, DP_OK));
 }
 
-static int same(const struct dp_addr *a, struct dp_addr b)
-{
-    return a->salen == b.salen && a->port == b.port && a->name_len == b.name_len &&
-           memcmp(&a->sa, &b.sa, sizeof a->sa) == 0 &&
-           (!a->name_len || memcmp(a->name, b.name, a->name_len) == 0);
-}
-
 Test(socks, bound_address)
 {
     char reply[4 + 1 + 255 + 2] = {5, 0, 0, 3, (char)255}, longest[255];
@@ -464,7 +302,7 @@ Test(socks, bound_address)
 
 Test(socks, password_without_username)
 {
-    const struct dp_dialer_ops *ops = socks()->ops;
+    const struct dp_dialer_ops *ops = fake_load("dialer-socks.so")->ops;
     struct fake_host host;
     struct conf conf = {.password = {"pw", 2}};
     void *self = NULL;
@@ -504,4 +342,138 @@ Test(socks, refusals_are_logged_now_and_then)
     cr_expect(eq(u32, r.host.n_logs, 3));
     cr_expect(eq(int, r.host.level, DP_LOG_WARN));
     rig_close(&r);
+}
+
+/* ---- versions 4 and 4a ---- */
+
+static void asks_4(struct rig *r, struct dp_addr to, const char *expect, size_t len)
+{
+    rig_connect(r, to);
+    rig_start(r);
+    hears(r, expect, len);
+    waits_for(r, POLLIN);
+}
+
+Test(socks, requests_of_version_4)
+{
+    char longest[256], expect[9 + 255 + 255 + 1] = {4, 1, (char)255, (char)255, 0, 0, 0, 1};
+    struct rig r;
+    memset(longest, 'n', 255);
+    longest[255] = '\0';
+    memset(expect + 8, 'n', 255);
+    memset(expect + 8 + 256, 'n', 255);
+    rig_open_version(&r, "dialer-socks.so", NULL, NULL, VERSION_4);
+    asks_4(&r, ip("192.0.2.1", 80), "\4\1\0\120\300\0\2\1\0", 9);
+    rig_close(&r);
+    rig_open_version(&r, "dialer-socks.so", "me", NULL, VERSION_4A);
+    asks_4(&r, ip("192.0.2.1", 258), "\4\1\1\2\300\0\2\1me\0", 11);
+    asks_4(&r, name("a.test", 6, 80), "\4\1\0\120\0\0\0\1me\0a.test\0", 18);
+    rig_close(&r);
+    rig_open_version(&r, "dialer-socks.so", longest, NULL, VERSION_4A);
+    asks_4(&r, name(longest, 255, 65535), expect, sizeof expect);
+    rig_close(&r);
+}
+
+Test(socks, version_4_cannot_be_asked)
+{
+    static const struct {
+        uint32_t version;
+        const char *name;
+        size_t len;
+    } row[] = {{VERSION_4, "a.test", 6}, {VERSION_4A, "a\0b", 3}, {VERSION_4A, "", 0}};
+    static const char *const address[] = {"2001:db8::1", "0.0.0.1", "0.0.0.255", "0.0.0.0"};
+    struct rig r;
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        rig_open_version(&r, "dialer-socks.so", NULL, NULL, row[i].version);
+        rig_connect(&r, name(row[i].name, row[i].len, 80));
+        rig_start(&r);
+        cr_expect(eq(int, r.rc, DP_ERR_FAMILY), "row %zu", i);
+        rig_close(&r);
+    }
+    rig_open_version(&r, "dialer-socks.so", NULL, NULL, VERSION_4A);
+    for (size_t i = 0; i < sizeof address / sizeof *address; i++) {
+        rig_connect(&r, ip(address[i], 80));
+        rig_start(&r);
+        cr_expect(eq(int, r.rc, DP_ERR_FAMILY), "%s", address[i]);
+    }
+    rig_close(&r);
+}
+
+Test(socks, every_reply_code_of_version_4)
+{
+    struct rig r;
+    rig_open_version(&r, "dialer-socks.so", "me", NULL, VERSION_4);
+    for (int code = 0; code < 256; code++) {
+        const char reply[] = {0, (char)code, 1, 2, 3, 4, 5, 6};
+        for (size_t chunk = 1; chunk <= 8; chunk += 7) {
+            rig_connect(&r, ip("192.0.2.1", 80));
+            rig_start(&r);
+            says(&r, reply, sizeof reply, chunk, "Z");
+            cr_expect(eq(int, r.rc,
+                         code == 90   ? DP_OK
+                         : code == 91 ? DP_ERROR(DP_PATH, 1)
+                                      : DP_ERR_LINK),
+                      "code %d", code);
+            left(&r, "Z");
+            cr_expect(r.conn.bound.salen == 0 && r.conn.bound.port == 0);
+        }
+    }
+    rig_connect(&r, ip("192.0.2.1", 80));
+    rig_start(&r);
+    says(&r, "\4\132\0\0\0\0\0\0", 8, 8, NULL);
+    cr_expect(eq(int, r.rc, DP_ERR_LINK), "VN 4");
+    rig_close(&r);
+}
+
+Test(socks, version_4_dies_at_each_byte)
+{
+    for (size_t cut = 0; cut < 8; cut++) {
+        struct rig r;
+        rig_open_version(&r, "dialer-socks.so", NULL, NULL, VERSION_4A);
+        rig_connect(&r, ip("192.0.2.1", 80));
+        rig_start(&r);
+        says(&r, "\0\132\0\0\0\0\0\0", cut, 1, NULL);
+        waits_for(&r, POLLIN);
+        close(r.peer);
+        r.peer = -1;
+        rig_step(&r);
+        cr_expect(eq(int, r.rc, DP_ERR_NO_ANSWER), "after %zu bytes", cut);
+        rig_close(&r);
+    }
+}
+
+Test(socks, names_by_version)
+{
+    static const uint32_t expect[] = {DP_NAMES, DP_NAMES, 0};
+    for (uint32_t version = VERSION_5; version <= VERSION_4; version++) {
+        struct rig r;
+        rig_open_version(&r, "dialer-socks.so", NULL, NULL, version);
+        cr_expect(eq(u32, r.ops->caps(r.self), expect[version]));
+        r.conf.resolve = LOCAL;
+        cr_expect(eq(u32, r.ops->caps(r.self), 0));
+        rig_close(&r);
+    }
+}
+
+Test(socks, logins_by_version)
+{
+    static const struct {
+        struct dp_str username, password;
+        const char *option, *message;
+    } row[] = {
+        {{"me", 2}, {"pw", 2}, "password", "only version 5 has passwords"},
+        {{"m\0e", 3}, {NULL, 0}, "username", "a user of version 4 has no NUL byte"},
+    };
+    const struct dp_dialer_ops *ops = fake_load("dialer-socks.so")->ops;
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct fake_host host;
+        struct conf conf = {
+            .username = row[i].username, .password = row[i].password, .version = VERSION_4A};
+        void *self = NULL;
+        conf.server.port = 1080;
+        fake_host_init(&host);
+        cr_assert(eq(int, ops->create(&host.host, &conf, &self), FAKE_FAIL));
+        cr_expect(eq(str, host.option, (char *)row[i].option));
+        cr_expect(eq(str, host.message, (char *)row[i].message));
+    }
 }
