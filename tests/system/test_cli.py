@@ -308,7 +308,8 @@ def auto_none(t, fault, cure, word):
 # ---- ours ----
 
 PLUGINS = ["balancer-adaptive", "balancer-failover", "balancer-hash", "balancer-leastconn",
-           "balancer-p2c", "balancer-random", "balancer-rr", "dialer-iface", "dialer-socks"]
+           "balancer-p2c", "balancer-random", "balancer-rr", "dialer-http", "dialer-iface",
+           "dialer-socks"]
 
 
 @case("--version, --help")

@@ -42,9 +42,10 @@ check "program, header, pkg-config file" \
 check "plugins" installed /plugins/balancer-rr.so /plugins/balancer-leastconn.so \
     /plugins/balancer-failover.so /plugins/balancer-hash.so /plugins/balancer-p2c.so \
     /plugins/balancer-random.so /plugins/balancer-adaptive.so \
-    /plugins/dialer-iface.so /plugins/dialer-socks.so
+    /plugins/dialer-http.so /plugins/dialer-iface.so /plugins/dialer-socks.so
 check "manual pages" installed '/man8/dispatch-host.8' '/man3/dispatch-plugin.3' '/man7/*balancer-rr*.7' \
-    '/man7/*balancer-leastconn*.7' '/man7/*dialer-iface*.7' '/man7/*dialer-socks*.7'
+    '/man7/*balancer-leastconn*.7' '/man7/*dialer-http*.7' '/man7/*dialer-iface*.7' \
+    '/man7/*dialer-socks*.7'
 check "an example of the configuration" installed /dispatch/dispatch.yaml.example
 check "no dispatch.yaml that would be read" none -path '*/etc/*' -name dispatch.yaml
 check "the module for danted" installed /lib/dispatch/dispatch-dante.so
