@@ -164,9 +164,30 @@ static void add_decoded(struct args *a, struct tree_node *link, const char *key,
         add_text(a, link, key, copy, (size_t)decoded);
 }
 
-static void add_server(struct args *a, struct tree_node *link, const struct word *w)
+/* What the schemes of URLs mean. A name goes to the server in any case, so an `h` says nothing new. */
+static const struct scheme {
+    const char *text, *dialer, *version; /* NULL: the dialer's default */
+} schemes[] = {
+    {"socks5://", "socks", NULL},  {"socks5h://", "socks", NULL}, {"socks4://", "socks", "4"},
+    {"socks4a://", "socks", "4a"}, {"http://", "http", NULL},
+};
+
+/* NULL: no such scheme. */
+static const struct scheme *scheme_find(const char *text, const struct word *w)
 {
-    add_text(a, link, "dialer", "socks", 5);
+    size_t len = (size_t)(w->scheme_end - text);
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        if (strlen(schemes[i].text) == len && memcmp(schemes[i].text, text, len) == 0)
+            return &schemes[i];
+    return NULL;
+}
+
+static void add_server(struct args *a, struct tree_node *link, const struct scheme *scheme,
+                       const struct word *w)
+{
+    add_text(a, link, "dialer", scheme->dialer, strlen(scheme->dialer));
+    if (scheme->version)
+        add_text(a, link, "version", scheme->version, strlen(scheme->version));
     add_text(a, link, "server", w->rest, w->rest_len);
     add_decoded(a, link, "username", w->user, w->user_len);
     add_decoded(a, link, "password", w->password, w->password_len);
@@ -188,13 +209,6 @@ static void add_local(struct args *a, struct tree_node *link, const struct word 
     add_text(a, link, is_addr ? "address" : "interface", w->rest, w->rest_len);
 }
 
-static bool is_socks(const char *text, const struct word *w)
-{
-    size_t len = (size_t)(w->scheme_end - text);
-    return (len == 9 && memcmp(text, "socks5://", 9) == 0) ||
-           (len == 10 && memcmp(text, "socks5h://", 10) == 0);
-}
-
 static void add_link(struct args *a, const char *text)
 {
     const struct word w = word_cut(text);
@@ -205,10 +219,12 @@ static void add_link(struct args *a, const char *text)
                    "server");
         return;
     }
-    if (w.scheme_end && (a->line->tunnel || !is_socks(text, &w))) {
+    const struct scheme *scheme = w.scheme_end ? scheme_find(text, &w) : NULL;
+    if (w.scheme_end && (a->line->tunnel || !scheme)) {
         conf_error(a->b->errors, &at,
                    a->line->tunnel ? "with -tunnel a link is HOST:PORT"
-                                   : "a URL is socks5:// or socks5h:// in this version");
+                                   : "a URL is socks5://, socks5h://, socks4://, socks4a:// or "
+                                     "http:// in this version");
         return;
     }
     struct tree_node *link = tree_new(a->b->memory, &at, TREE_MAP);
@@ -216,8 +232,8 @@ static void add_link(struct args *a, const char *text)
         return;
     if (w.weight)
         add_text(a, link, "weight", w.weight, strlen(w.weight));
-    if (w.scheme_end || a->line->tunnel)
-        add_server(a, link, &w);
+    if (scheme || a->line->tunnel)
+        add_server(a, link, scheme ? scheme : &schemes[0], &w);
     else
         add_local(a, link, &w);
     tree_close(a->b->memory, a->b->errors, link);

@@ -41,7 +41,7 @@ static const struct dp_dialer_ops fake_stream_dialer = {
     .start = fake_start, .step = fake_step, .end = fake_end};
 static const struct dp_balancer_ops fake_balancer;
 
-/* The four real plugins' options. */
+/* Options of real plugins. */
 struct fake_iface {
     struct dp_str interface;
     struct dp_addr address;
@@ -53,7 +53,7 @@ static const struct dp_opt fake_iface_opts[] = {
 struct fake_socks {
     struct dp_addr server;
     struct dp_str username, password;
-    uint32_t resolve;
+    uint32_t resolve, version;
 };
 static const struct dp_opt fake_socks_opts[] = {
     {.name = "server",
@@ -79,6 +79,12 @@ static const struct dp_opt fake_socks_opts[] = {
      .dflt = "remote",
      .choices = "remote|local",
      .help = "who looks up names"},
+    {.name = "version",
+     .type = DP_ENUM,
+     .offset = offsetof(struct fake_socks, version),
+     .dflt = "5",
+     .choices = "5|4a|4",
+     .help = "of SOCKS"},
 };
 struct fake_rr {
     uint32_t order;
@@ -141,6 +147,10 @@ static const struct dp_plugin fake_plugins[] = {
                 FAKE_OPTS(fake_iface_opts)),
     FAKE_PLUGIN("socks", DP_DIALER, fake_tunnel, sizeof(struct fake_socks),
                 FAKE_OPTS(fake_socks_opts)),
+    /* Its options are those of socks but for the last. */
+    FAKE_PLUGIN("http", DP_DIALER, fake_tunnel, sizeof(struct fake_socks), .opts = fake_socks_opts,
+                .n_opts = sizeof fake_socks_opts / sizeof *fake_socks_opts - 1,
+                .opt_size = sizeof *fake_socks_opts),
     FAKE_PLUGIN("rr", DP_BALANCER, fake_balancer, sizeof(struct fake_rr), FAKE_OPTS(fake_rr_opts)),
     FAKE_PLUGIN("leastconn", DP_BALANCER, fake_balancer, 0, .n_opts = 0),
     FAKE_PLUGIN("stream", DP_DIALER, fake_stream_dialer, 0, .n_opts = 0),

@@ -182,7 +182,8 @@ def no_password(t):
     place(t)
     url = "socks5://me:s3cr3t@10.0.1.2:1080@3"
     for args in ([url, "10.0.1.999"], ["--dump-config", url], ["--check", url],
-                 ["socks5://me:s3cr3t@10.0.1.2:99999"], ["http://me:s3cr3t@10.0.1.2:1080"]):
+                 ["socks5://me:s3cr3t@10.0.1.2:99999"], ["http://me:s3cr3t@10.0.1.2"],
+                 ["https://me:s3cr3t@10.0.1.2:1080"], ["socks4://me:s3cr3t@10.0.1.2:1080"]):
         _status, out, err = once(*args)
         check("s3cr3t" not in out + err, "it is not printed for %r" % args, out, err)
     host = Host(t, args=["-lport", "PORT", url])
@@ -340,7 +341,8 @@ def check_good(t):
 
 @table("--dump-config gives a file that gives the same", [
     ("from a file", None), ("from words", ["10.0.1.1@3", "b0@2"]),
-    ("from URLs", ["socks5://me:pw@10.0.1.2:1080@3", "socks5://[fd00::1]:1080"]),
+    ("from URLs", ["socks5://me:pw@10.0.1.2:1080@3", "socks5://[fd00::1]:1080",
+                   "http://me:pw@10.0.1.2:3128", "socks4a://me@10.0.1.2:1080"]),
     ("from a tunnel", ["-tunnel", "10.0.1.2:1080@3"]), ("from --auto", ["--auto"]),
 ])
 def dump(t, args):

@@ -90,6 +90,36 @@ Test(args, upstream_servers)
     config_free(c);
 }
 
+Test(args, schemes)
+{
+    static const struct {
+        const char *word, *dialer, *user, *password;
+        uint32_t version; /* the index in 5, 4a, 4 */
+    } row[] = {
+        {"socks5://h:1", "socks", "", "", 0},
+        {"socks5h://h:2", "socks", "", "", 0},
+        {"socks4a://me@h:3", "socks", "me", "", 1},
+        {"socks4://h:4@2", "socks", "", "", 2},
+        {"http://me:p%20w@h:5", "http", "me", "p w", 0},
+        {"http://[::1]:6/", "http", "", "", 0},
+    };
+    enum { N = sizeof row / sizeof *row };
+    const char *link[N];
+    for (size_t i = 0; i < N; i++)
+        link[i] = row[i].word;
+    struct config *c = good(NULL, false, link, N);
+    for (size_t i = 0; i < N; i++) {
+        const struct fake_socks *conf = c->link[i].dialer.conf;
+        cr_expect_str_eq(c->link[i].dialer.plugin->name, row[i].dialer);
+        cr_expect_eq(conf->version, row[i].version, "%s", row[i].word);
+        cr_expect_eq(conf->server.port, i + 1);
+        cr_expect_str_eq(conf->username.p ? conf->username.p : "", row[i].user);
+        cr_expect_str_eq(conf->password.p ? conf->password.p : "", row[i].password);
+    }
+    cr_expect_str_eq(c->link[5].name, "http://[::1]:6");
+    config_free(c);
+}
+
 Test(args, tunnel)
 {
     static const char *const link[] = {"127.0.0.1:7777@3", "[::1]:7778", "proxy.example:7779@1"};
@@ -176,7 +206,12 @@ static const struct {
     {NULL, false, "127.0.0.1:7777", "127.0.0.1:7777: \"127.0.0.1:7777\" is not an IP address"},
     {NULL, false, "a/b",
      "a/b: link \"a/b\": interface: \"a/b\" cannot be the name of a network interface"},
-    {NULL, false, "http://h:1", "http://h:1: a URL is socks5:// or socks5h:// in this version"},
+    {NULL, false, "https://u:secret@h:1",
+     "https://***@h:1: a URL is socks5://, socks5h://, socks4://, socks4a:// or http:// in this "
+     "version"},
+    {NULL, false, "socks://h:1",
+     "socks://h:1: a URL is socks5://, socks5h://, socks4://, socks4a:// or http:// in this "
+     "version"},
     {NULL, false, "socks5://", "socks5://: a link needs an address, an interface or a server"},
     {NULL, false, "socks5://u:secret@",
      "socks5://***@: a link needs an address, an interface or a server"},
@@ -236,7 +271,7 @@ Test(args, mistakes_name_the_argument)
 
 Test(args, all_mistakes_at_once)
 {
-    static const char *const link[] = {"10.0.0.1@0", "http://h:1", "eth0"};
+    static const char *const link[] = {"10.0.0.1@0", "https://h:1", "eth0"};
     struct conf_errors errors = {0};
     cr_expect_null(from("nowhere", false, link, 3, &errors));
     cr_expect_eq(errors.n, 3);

@@ -240,12 +240,13 @@ Test(option, dump_plugin)
     char buf[4096];
     cr_expect_str_eq(
         print_plugin(fake_find(NULL, DP_DIALER, "socks", NULL, 0, NULL, 0), buf, sizeof buf),
-        "name: socks\nkind: dialer\nversion: 1.0\nsummary: a fake\noptions: 4\n"
+        "name: socks\nkind: dialer\nversion: 1.0\nsummary: a fake\noptions: 5\n"
         "  server    endpoint             required        the server\n"
         "  username  string 0..255 bytes  optional        log in with this name\n"
         "  password  secret 0..255 bytes  optional        and this password "
         "(password-file: from a file)\n"
-        "  resolve   enum remote|local    default remote  who looks up names\n");
+        "  resolve   enum remote|local    default remote  who looks up names\n"
+        "  version   enum 5|4a|4          default 5       of SOCKS\n");
     cr_expect_str_eq(
         print_plugin(fake_find(NULL, DP_BALANCER, "leastconn", NULL, 0, NULL, 0), buf, sizeof buf),
         "name: leastconn\nkind: balancer\nversion: 1.0\nsummary: a fake\n"
