@@ -113,6 +113,7 @@ static int verdict(struct dial *d)
     if (status < 400)
         return blame(d, DP_ERR_LINK, "the server redirects instead of connecting");
     switch (status) {
+    case 401: /* as tinyproxy says it of a wrong password */
     case 407:
         return blame(d, DP_ERR_LINK,
                      d->in->login[0] ? "the server refused the username or password"

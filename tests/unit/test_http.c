@@ -220,7 +220,7 @@ static int expected(unsigned status)
 {
     if (status < 300)
         return DP_OK;
-    if (status < 400 || status == 407)
+    if (status < 400 || status == 401 || status == 407)
         return DP_ERR_LINK;
     if (status == 403)
         return DP_ERROR(DP_UNABLE, 2);
@@ -251,6 +251,7 @@ Test(http, what_is_logged)
     } row[] = {
         {NULL, 407, "the server wants a login, and no username is configured"},
         {"me", 407, "the server refused the username or password"},
+        {"me", 401, "the server refused the username or password"},
         {NULL, 302, "the server redirects instead of connecting"},
         {NULL, 405, "the server does not do CONNECT"},
         {NULL, 403, ""},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Real peers: sshd and ssh -D, microsocks, danted, dnsmasq, nginx."""
+"""Real peers: sshd and ssh -D, microsocks, danted, squid, tinyproxy, dnsmasq, nginx."""
 
 import os
 import subprocess
@@ -79,6 +79,68 @@ def danted(w, ns, addr, external):
     w.popen(ns, ["danted", "-f", conf], env=dict(os.environ, TMPDIR=w.t.dir))
     tap.wait_for("danted listens", lambda: world.accepts(addr, port, ns), 20)
     return port
+
+
+# The login of squid and tinyproxy, and as htpasswd writes it.
+USER, PASSWORD = "me", "s3cr.et-7"
+HTPASSWD = "me:$apr1$dispatch$ERXoeq/4T1xYWd2XTa6ng1\n"
+
+
+class Daemon(int):
+    """A port, and the process that listens there."""
+
+    def kill(self):
+        self.proc.kill()
+        self.proc.wait()
+
+
+def _daemon(w, ns, addr, port, words):
+    daemon = Daemon(port)
+    daemon.proc = w.popen(ns, words)
+    tap.wait_for(words[-1] + " is served", lambda: world.accepts(addr, port, ns), 20)
+    return daemon
+
+
+def _mounted(what):
+    """Words before those of a daemon that sees one more mount than others."""
+    return [tap.tool("unshare"), "--mount", "sh", "-c", "mount %s && exec \"$@\"" % what, "sh"]
+
+
+def _hosts(w, names):
+    return w.t.file("hosts", "".join("%s %s\n" % (addr, name) for name, addr in names.items()))
+
+
+def squid(w, ns, addr, login=False, only_port=None, hosts=None):
+    """A squid that connects to all ports, or one; returns its port. `hosts`: names it knows."""
+    port = world.free_port(addr, ns)
+    access = ["http_access deny !there"] if only_port else []
+    if login:
+        ncsa = "/usr/lib/squid/basic_ncsa_auth"
+        if not os.path.exists(ncsa):
+            raise tap.Skip("not installed: " + ncsa)
+        access = ["auth_param basic program %s %s" % (ncsa, w.t.file("htpasswd", HTPASSWD)),
+                  "acl known proxy_auth REQUIRED", "http_access deny !known"] + access
+    conf = w.t.file("squid-%d.conf" % port, "\n".join([
+        "http_port %s:%d" % (addr, port), "pid_filename none", "cache_log /dev/null",
+        "access_log none", "cache deny all", "cache_mem 1 MB", "max_filedescriptors 1024",
+        "netdb_filename none", "coredump_dir none", "hosts_file " + _hosts(w, hosts or {}),
+        "acl there port %d" % (only_port or 1), *access, "http_access allow all", ""]))
+    # In /dev/shm all of them have files of the same names, and leave them there.
+    return _daemon(w, ns, addr, port, _mounted("-t tmpfs -o mode=1777 none /dev/shm") +
+                   _as_outer_user() + [tap.tool("squid"), "-N", "-f", conf])
+
+
+def tinyproxy(w, ns, addr, login=False, only_port=None, hosts=None):
+    """The same with a tinyproxy. `hosts` stands in the way of the system's hosts file."""
+    port = world.free_port(addr, ns)
+    conf = w.t.file("tinyproxy-%d.conf" % port, "\n".join([
+        "Listen " + addr, "Port %d" % port, "Timeout 60", "MaxClients 100", "LogLevel Error",
+        *(["BasicAuth %s %s" % (USER, PASSWORD)] if login else []),
+        *(["ConnectPort %d" % only_port] if only_port else []), ""]))
+    words = _as_outer_user() + [tap.tool("tinyproxy"), "-d", "-c", conf]
+    if hosts:
+        words = _mounted("--bind %s /etc/hosts" % _hosts(w, hosts)) + words
+    return _daemon(w, ns, addr, port, words)
 
 
 def dnsmasq(w, ns, addr, *records):
