@@ -11,7 +11,7 @@ from lib.client import Client, Refused, request
 from lib.host import Host, config
 from lib.servers import Pattern
 from lib.tap import case, check, equal, table, wait_for
-from lib.upstream import Upstream
+from lib.upstream import Upstream, Upstream4
 from lib.world import TARGET, TARGET6, Service, World, free_port
 
 
@@ -217,6 +217,68 @@ def as_given(t):
         equal(client.link_of(host.addr, dest, told.port), "a", "link")
         equal(up.requests[-1], (kind, dest, told.port), "the request the upstream got")
     equal(up.logins, [(b"u" * 255, b"p" * 255)] * 3, "logins")
+
+
+# ---- versions 4a and 4 ----
+
+VERSIONS = [("4a", "4a"), ("4", "4")]
+
+
+@table("danted and ssh -D, spoken to in version", VERSIONS, needs=SSH + ["danted"])
+def old_versions(t, version):
+    p = Tunnels(t)
+    b = p.world.b
+    port = peers.danted(p.world, b.ns, b.gw, b.peer)
+    keys = "dialer: socks, version: %s, username: me, server: " % version
+    host = Host(t, config({"ssh": keys + p.servers[0], "danted": keys + "%s:%d" % (b.gw, port)}))
+    equal(client.links_of(6, host.addr, TARGET, p.told.port), "ababab", "links in order")
+    closed = free_port(TARGET, b.ns)
+    equal(client.ask(host.addr, TARGET, closed), 1, "reply for a port nobody has")
+    equal(sorted(client.links_of(2, host.addr, TARGET, p.told.port)), ["a", "b"], "links after")
+
+
+@table("nothing is asked of the upstream but the request, in version", VERSIONS)
+def old_as_given(t, version):
+    w = World(t, "a")
+    told = w.serve(servers.tell)
+    dns.NameServer(t, [("a", w.a.ns, w.a.gw)], {"name.test": [TARGET]})
+    up = Upstream4(w.a.ns, names={"name.test": TARGET}, piece=1)
+    port = Service(t, up, [("up", w.a.ns, w.a.gw)]).port
+    host = Host(t, args=["-lport", "PORT", "socks%s://me@%s:%d" % (version, w.a.gw, port)])
+    for dest in (TARGET, "name.test"):
+        equal(client.link_of(host.addr, dest, told.port), "a", "link")
+    name = "name.test" if version == "4a" else TARGET  # looked up here
+    equal(up.requests, [("me", TARGET, told.port), ("me", name, told.port)], "the requests")
+
+
+@table("what it cannot ask for leaves by the other link, version", VERSIONS)
+def old_cannot(t, version):
+    w = World(t)
+    told = w.serve(servers.tell)
+    told.add("b", w.b.ns, TARGET6)
+    up = Upstream4(w.a.ns)
+    port = Service(t, up, [("up", w.a.ns, w.a.gw)]).port
+    host = Host(t, config({"a": "dialer: socks, version: %s, server: %s:%d"
+                           % (version, w.a.gw, port), "b": "interface: b0"}))
+    for _ in range(4):
+        equal(client.link_of(host.addr, TARGET6, told.port), "b", "link")
+    equal(up.requests, [], "what the upstream was asked")
+    equal(sorted(client.links_of(2, host.addr, TARGET, told.port)), ["a", "b"], "links after")
+
+
+@table("version 4a: it answers", [("91", 91, False), ("92", 92, True), ("93", 93, True)])
+def old_refuses(t, code, at_once):
+    w = World(t)
+    told = w.serve(servers.tell)
+    ups = [Upstream4(link.ns, code=code) for link in w.links]
+    ports = [Service(t, up, [("up", link.ns, link.gw)]).port for up, link in zip(ups, w.links)]
+    host = Host(t, config({link.name: "dialer: socks, version: 4a, server: %s:%d" % (link.gw, port)
+                           for link, port in zip(w.links, ports)}))
+    equal(client.ask(host.addr, TARGET, told.port), 1, "reply when both do")
+    equal("not used" in host.log(), at_once, "was a link put out of use?")
+    ups[1].code = 90
+    equal([client.link_of(host.addr, TARGET, told.port) for _ in range(8)], ["b"] * 8, "links")
+    check("link: a: not used" in host.log(), "where the other gets through the first has failed")
 
 
 # ---- who resolves ----

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A SOCKS5 server of our own, which works, or misbehaves at a chosen point."""
+"""A SOCKS server of our own, which works, or misbehaves at a chosen point."""
 
 import ipaddress
 import select
@@ -22,6 +22,14 @@ def _take(conn, n):
             raise EOFError("client left")
         got += some
     return got
+
+
+def _text(conn):
+    """Up to a NUL."""
+    got = b""
+    while not got.endswith(b"\0"):
+        got += _take(conn, 1)
+    return got[:-1].decode("latin-1")
 
 
 def relay(a, b):
@@ -122,6 +130,39 @@ class Upstream:
             return
         with away:
             self.say(conn, self.reply)
+            relay(conn, away)
+
+
+class Upstream4(Upstream):
+    """One of SOCKS4 and 4a. `requests` holds (user, host, port); `code` is what it answers if that
+    is not 90."""
+
+    def __init__(self, out, names=None, code=90, piece=0):
+        super().__init__(out, names=names, piece=piece)
+        self.code = code
+
+    def read_request(self, conn):
+        vn, cd, port, ip = struct.unpack(">BBH4s", _take(conn, 8))
+        if (vn, cd) != (4, 1):
+            raise EOFError("VN %d CD %d" % (vn, cd))
+        user = _text(conn)
+        named = ip[:3] == bytes(3) and ip[3] != 0
+        host = _text(conn) if named else socket.inet_ntoa(ip)
+        with self.lock:
+            self.requests.append((user, host, port))
+        return host, port
+
+    def serve(self, conn):
+        host, port = self.read_request(conn)
+        if self.code != 90:
+            self.say(conn, bytes([0, self.code]) + bytes(6))
+            return
+        with inside(self.out):
+            away = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        with away:
+            away.settimeout(10)
+            away.connect((self.names.get(host, host), port))
+            self.say(conn, b"\x00\x5a" + bytes(6))
             relay(conn, away)
 
 
