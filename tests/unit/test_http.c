@@ -134,7 +134,7 @@ static const char *const good[] = {
     "HTTP/1.7 299 \303\244\tb\r\n\r\n",
     "HTTP/1.1 204 x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
     "HTTP/1.1 200 OK\r\nA : b\r\nB:\r\nC: d\r\n folded\r\n\tagain\r\n\r\n",
-    "HTTP/1.1 100 Continue\r\n\r\n" OK200,
+    ("HTTP/1.1 100 Continue\r\n\r\n" OK200),
     "HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 102 x\n\nHTTP/1.0 200 OK\r\nA: b\r\n\r\n",
 };
 
