@@ -41,8 +41,8 @@ struct reply {
     uint8_t at; /* in the version or the code */
 };
 
-/* Takes what belongs to the head. Returns how many bytes that was: at least one, and never one from
- * behind the head, unless there are none or the state was one of the last three before. */
+/* Takes what belongs to the head, and returns how many bytes that was: never one from behind it, and
+ * none only if there are none or the state is one of the last three. */
 size_t reply_take(struct reply *r, const char *data, size_t len);
 
 #endif
