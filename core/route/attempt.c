@@ -6,6 +6,7 @@
 #include "route/attempt.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "route/health.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,34 @@ static size_t interleave(struct dp_addr *out, const struct dp_addr *in, size_t n
     return o;
 }
 
+static size_t family_add(struct dp_addr *out, size_t o, const struct dp_addr *in, size_t n,
+                         int family)
+{
+    for (size_t i = 0; i < n && o < ADDRESSES_MAX; i++)
+        if (addr_family(&in[i]) == family)
+            out[o++] = in[i];
+    return o;
+}
+
+/* Can the link lead the first hop there by this family (WAY_), for all the kernel has said? What
+ * comes after is up to the tunnels. */
+static bool leads_by(const struct attempt *a, uint32_t way)
+{
+    return a->at > 0 || !a->plan.bottom || link_has_route(a->plan.bottom, way);
+}
+
+/* A family by which it does not comes last, for its packets may vanish, and the next address would
+ * wait for that. */
+static size_t addresses_order(const struct attempt *a, struct dp_addr *out,
+                              const struct dp_addr *in, size_t n)
+{
+    bool v6 = leads_by(a, WAY_IPV6), v4 = leads_by(a, WAY_IPV4);
+    if (v6 == v4)
+        return interleave(out, in, n);
+    size_t o = family_add(out, 0, in, n, v6 ? AF_INET6 : AF_INET);
+    return family_add(out, o, in, n, v6 ? AF_INET : AF_INET6);
+}
+
 /* A name that leads to a server below the top is the link's own matter. */
 static int blame_name(const struct attempt *a, int err)
 {
@@ -174,7 +203,7 @@ static int target_found(struct attempt *a, int err, const struct dp_addr *addr, 
         err = DP_ERR_LOCAL;
     if (err != DP_OK)
         return blame_name(a, err);
-    t->n_found = interleave(t->found, addr, n);
+    t->n_found = addresses_order(a, t->found, addr, n);
     a->at++;
     return DP_OK;
 }

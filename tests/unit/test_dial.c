@@ -523,6 +523,32 @@ Test(dial, names)
         name_row(&name_rows[i], i);
 }
 
+/* A family by which the link leads nowhere comes last. */
+Test(dial, families_without_a_route)
+{
+    static const struct {
+        uint32_t no_route;
+        const char *to[4];
+    } table[] = {
+        {0, IN_TURN},
+        {WAY_IPV6, {"192.0.2.1:80", "192.0.2.2:80", "[2001:db8::1]:80", "[2001:db8::2]:80"}},
+        {WAY_IPV4, {"[2001:db8::1]:80", "[2001:db8::2]:80", "192.0.2.1:80", "192.0.2.2:80"}},
+        {WAY_ANY, IN_TURN},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct fake_world w = {.names = names, .link = {{.name = "a"}}};
+        for (int n = 0; n < 4; n++)
+            w.link[0].act[w.link[0].n_acts++] = (struct fake_act){DP_ERR_REFUSED, 0};
+        fake_world_open(&w);
+        w.router->link[0]->shared->no_route = table[i].no_route;
+        run(&w, "both.example:80");
+        for (int n = 0; n < 4; n++)
+            cr_expect(same(w.link[0].start[n].to, table[i].to[n]), "row %zu: dial %d to %s", i, n,
+                      w.link[0].start[n].to);
+        close_world(&w, "no route");
+    }
+}
+
 /* Of a name with very many addresses 16 are tried, of them 8 at a time. */
 Test(dial, many_addresses)
 {
