@@ -33,9 +33,10 @@ struct attempt {
     unsigned at;           /* target being resolved */
     unsigned next, n_ways; /* address choices: started so far, in all */
     struct chain *chain[CHAINS_MAX];
+    int64_t began_ns[CHAINS_MAX]; /* when each of them did */
     struct chain *winner;
+    int64_t took_ns; /* it alone */
     struct io_timer limit, stagger;
-    int64_t launched_ns;
     int err; /* the one to report */
 };
 
@@ -94,10 +95,10 @@ static bool any_running(const struct attempt *a)
 static int launch(struct attempt *a)
 {
     struct chain **place;
-    a->launched_ns = a->launched_ns ? a->launched_ns : io_now(a->env->io);
     while (a->next < a->n_ways && (place = free_place(a))) {
         struct dp_addr to[CHAIN_TARGETS_MAX];
         way_pick(a, a->next++, to);
+        a->began_ns[place - a->chain] = io_now(a->env->io);
         int result = chain_start(a->env, &a->plan, to, chain_over, a, place);
         if (result == DP_OK) {
             a->winner = *place;
@@ -119,10 +120,12 @@ static int launch(struct attempt *a)
 static void chain_over(struct chain *chain, void *ctx, int result)
 {
     struct attempt *a = ctx;
-    for (unsigned i = 0; i < CHAINS_MAX; i++)
-        if (a->chain[i] == chain)
-            a->chain[i] = NULL;
+    unsigned at = 0;
+    while (a->chain[at] != chain)
+        at++;
+    a->chain[at] = NULL;
     if (result == DP_OK) {
+        a->took_ns = io_now(a->env->io) - a->began_ns[at];
         a->winner = chain;
     } else {
         chain_free(chain);
@@ -258,6 +261,14 @@ static int silence_error(const struct attempt *a)
     return DP_ERR_LINK;
 }
 
+bool attempt_has_server(const struct attempt *a)
+{
+    for (unsigned i = 0; i < CHAINS_MAX; i++)
+        if (a->chain[i] && chain_has_server(a->chain[i]))
+            return true;
+    return false;
+}
+
 int attempt_timeout_error(const struct attempt *a)
 {
     return error_worse(a->err, silence_error(a));
@@ -325,7 +336,7 @@ struct chain *attempt_take(struct attempt *a, struct arrival *arrival, int64_t *
 {
     struct chain *winner = a->winner;
     a->winner = NULL;
-    *took_ns = io_now(a->env->io) - a->launched_ns;
+    *took_ns = a->took_ns;
     return chain_take(winner, arrival);
 }
 

@@ -16,8 +16,11 @@ int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr 
                   int64_t limit_ns, void (*over)(struct attempt *a, void *ctx, int result),
                   void *ctx, struct attempt **attempt);
 
-/* After DP_OK: as chain_take(); and how long the connecting took. */
+/* After DP_OK: as chain_take(); and how long connecting to that address took. */
 struct chain *attempt_take(struct attempt *a, struct arrival *arrival, int64_t *took_ns);
+
+/* Does it wait for a tunnel, whose server is there? */
+bool attempt_has_server(const struct attempt *a);
 
 /* What it would fail with if its time were up now. */
 int attempt_timeout_error(const struct attempt *a);

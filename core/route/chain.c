@@ -32,6 +32,7 @@ struct chain {
     int fd;
     unsigned at; /* leads to target[at] now */
     bool connecting;
+    bool has_server;                       /* target[0], a tunnel's server, has accepted */
     short told;                            /* edges of `fd`: nobody is told them again */
     struct stage stage[CHAIN_TARGETS_MAX]; /* [0]: a stream dialer; [k + 1]: tunnel k */
     struct watch {
@@ -231,6 +232,7 @@ static int connect_step(struct chain *c)
     if (result == DP_AGAIN)
         return connect_wait(c);
     c->connecting = false;
+    c->has_server = result == DP_OK && c->n_watch > 0; /* else it is put off: fast open */
     c->told = revents;
     return result;
 }
@@ -379,6 +381,11 @@ int chain_start(struct dial_env *env, const struct chain_plan *plan, const struc
 bool chain_at_top(const struct chain *c)
 {
     return !c->plan->raw && c->at + 1 >= c->plan->n_targets;
+}
+
+bool chain_has_server(const struct chain *c)
+{
+    return c->has_server && c->at > 0;
 }
 
 static bool has_end(const struct stage *s)

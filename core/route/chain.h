@@ -42,6 +42,9 @@ int chain_start(struct dial_env *env, const struct chain_plan *plan, const struc
 /* Has it got as far as the stage that leads to the destination? Never, if it is raw. */
 bool chain_at_top(const struct chain *chain);
 
+/* Has its first server answered, so that the next word is up to what lies behind it? */
+bool chain_has_server(const struct chain *chain);
+
 /* After DP_OK: the stream, now the caller's, who is to watch or to close it. Returns what must be
  * kept until the stream is closed and then given to chain_free(), or NULL. */
 struct chain *chain_take(struct chain *chain, struct arrival *arrival);

@@ -2,14 +2,15 @@
  * dial.c: the dial engine.
  *
  * Links are tried in the order the pool's balancer picks them: the next at once when one fails, or
- * after a delay beside one that has failed lately. The first that works wins and ends the others.
- * Blame decides (dispatch-plugin.h): whether another link is worth a try, and what counts against
- * the link.
+ * beside one that is silent for longer than connecting by it takes. The first that works wins and
+ * ends the others. Blame decides (dispatch-plugin.h): whether another link is worth a try, and what
+ * counts against the link.
  */
 #include "route/dial.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "route/health.h"
+#include "route/socket.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +18,8 @@
 
 #define LANES_MAX 16 /* links tried for one request; `retries` is at most 15 */
 
-/* How long a link that has failed lately may stay silent before the next is tried beside it; longer
- * for one that is known to be slow. The trial of a link that is out may not cost its client more
- * than need be. The others are looked at again each time. */
-#define HEDGE_NS (250 * NS_PER_MS)
-#define HEDGE_TRIAL_NS (50 * NS_PER_MS)
+/* A connect that takes less has not been sent twice (RFC 6298, section 2). */
+#define FIRST_RTO_NS NS_PER_S
 
 struct lane {
     struct attempt *attempt; /* NULL: over */
@@ -31,7 +29,7 @@ struct lane {
 /* A dial that failed with PATH: to blame if another link gets through. */
 struct unproven {
     struct link *link; /* a reference */
-    int64_t began_ns;
+    int64_t began_ns, lasted_ns;
     int err;
 };
 
@@ -122,8 +120,10 @@ static void unproven_add(struct dial *d, const struct claim *claim, int err)
     if (d->n_unproven == LANES_MAX)
         return;
     ref_get(&claim->link->ref);
-    d->unproven[d->n_unproven++] =
-        (struct unproven){.link = claim->link, .began_ns = claim->at_ns, .err = err};
+    d->unproven[d->n_unproven++] = (struct unproven){.link = claim->link,
+                                                     .began_ns = claim->at_ns,
+                                                     .lasted_ns = io_now(d->env->io) - claim->at_ns,
+                                                     .err = err};
 }
 
 /* Remembers what the failure says; returns false if it settles the request. */
@@ -149,32 +149,56 @@ static bool failure_note(struct dial *d, struct claim *claim, int err)
     }
 }
 
-/* How long to wait for it alone: twice as long as it usually takes. */
-static int64_t patience(const struct claim *claim)
+/* How long to wait for it alone. The server of a new tunnel that has accepted is there, and what
+ * lies behind it may take its time. In any case half an attempt is left to the next. */
+static int64_t patience(const struct dial *d, const struct lane *lane)
 {
-    int64_t rtt = dp_load(&claim->link->stat->rtt);
-    int64_t least = claim->trial && rtt ? HEDGE_TRIAL_NS : HEDGE_NS;
-    return rtt > least / 2 ? 2 * rtt : least;
+    const struct link *link = lane->claim.link;
+    int64_t most = d->request.attempt_ns / 2, ns = link_patience_ns(link, lane->claim.trial);
+    if (!link_is_known(link) && !link_is_suspect(link) && attempt_has_server(lane->attempt))
+        return most;
+    return ns < most ? ns : most;
 }
 
-/* One link got through: those that did not are to blame, silent ones if they have had their time. */
+/* Was a silence of `lasted_ns` too long, where the winner took `took_ns` to the same destination?
+ * That one had begun when the silent link's usual time was over, so if it takes no longer than that
+ * the destination was not the slow one. */
+static bool is_too_long(int64_t lasted_ns, int64_t took_ns)
+{
+    return lasted_ns >= 2 * took_ns;
+}
+
+/* One still silent. A trial is a single one, and has failed: the next shall not wait again. */
+static void silence_note(struct dial *d, struct lane *lane, int64_t took_ns)
+{
+    struct claim *claim = &lane->claim;
+    int64_t now = io_now(d->env->io), lasted_ns = now - claim->at_ns;
+    int err = attempt_timeout_error(lane->attempt);
+    if (lasted_ns < patience(d, lane))
+        return;
+    if (claim->trial)
+        blame(d, claim, err);
+    else if (is_too_long(lasted_ns, took_ns))
+        link_silent(claim->link, claim->at_ns, now, err);
+}
+
+/* One link got through: those that did not are to blame. */
 static void success_note(struct dial *d)
 {
-    int64_t now = io_now(d->env->io);
+    int64_t now = io_now(d->env->io), took_ns = now - d->winner->claim.at_ns;
     for (struct unproven *u = d->unproven; u < d->unproven + d->n_unproven; u++)
-        link_failed(u->link, u->began_ns, now, u->err);
-    for (struct lane *lane = d->lane; lane < d->winner; lane++) {
-        struct claim *claim = &lane->claim;
-        if (lane->attempt && now - claim->at_ns >= patience(claim))
-            blame(d, claim, attempt_timeout_error(lane->attempt));
-    }
+        if (u->lasted_ns < d->request.attempt_ns || is_too_long(u->lasted_ns, took_ns))
+            link_failed(u->link, u->began_ns, now, u->err);
+    for (struct lane *lane = d->lane; lane < d->winner; lane++)
+        if (lane->attempt)
+            silence_note(d, lane, took_ns);
 }
 
 static void attempt_over(struct attempt *a, void *ctx, int result);
 
-static void hedge_arm(struct dial *d, const struct claim *claim)
+static void hedge_arm(struct dial *d, const struct lane *lane)
 {
-    int64_t at = io_now(d->env->io) + patience(claim);
+    int64_t at = lane->claim.at_ns + patience(d, lane);
     io_timer(d->env->io, &d->hedge, d->tries_left > 0 ? at : 0);
 }
 
@@ -206,7 +230,7 @@ static int dial_next(struct dial *d)
         if (result >= 0)
             d->n_lanes++;
         if (result == DP_AGAIN) {
-            hedge_arm(d, &lane->claim);
+            hedge_arm(d, lane);
             return DP_AGAIN;
         }
         if (result == DP_OK) {
@@ -248,23 +272,23 @@ static void attempt_over(struct attempt *a, void *ctx, int result)
     dial_settle(d, result);
 }
 
-static const struct claim *newest_running(const struct dial *d)
+static const struct lane *newest_running(const struct dial *d)
 {
     unsigned i = d->n_lanes - 1;
     while (!d->lane[i].attempt)
         i--;
-    return &d->lane[i].claim;
+    return &d->lane[i];
 }
 
-/* What other dials have found out in the meantime counts as well. */
+/* How far it has come, and what other dials have found out in the meantime, counts as well. */
 static void hedge_fire(struct io_timer *t)
 {
     struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, hedge));
-    const struct claim *claim = newest_running(d);
-    if (claim->trial || link_is_suspect(claim->link) || link_is_unsteady(claim->link, claim->at_ns))
-        dial_settle(d, dial_next(d));
+    const struct lane *lane = newest_running(d);
+    if (io_now(d->env->io) < lane->claim.at_ns + patience(d, lane))
+        hedge_arm(d, lane);
     else
-        hedge_arm(d, claim);
+        dial_settle(d, dial_next(d));
 }
 
 static void budget_fire(struct io_timer *t)
@@ -312,6 +336,12 @@ struct dial *dial_start(struct dial_env *env, const struct dial_request *request
     return d;
 }
 
+/* What was lost once says nothing of how long it takes (Karn; RFC 6298, section 3). */
+static int64_t measured_ns(int fd, int64_t took_ns)
+{
+    return took_ns >= FIRST_RTO_NS && socket_has_resent(fd) ? 0 : took_ns;
+}
+
 void dial_take(struct dial *d, struct stream *stream, struct arrival *arrival)
 {
     struct lane *lane = d->winner;
@@ -319,7 +349,7 @@ void dial_take(struct dial *d, struct stream *stream, struct arrival *arrival)
     stream->chain = attempt_take(lane->attempt, arrival, &took_ns);
     stream->fd = arrival->fd;
     stream->claim = lane->claim;
-    link_worked(stream->claim.link, now, took_ns);
+    link_worked(stream->claim.link, now, measured_ns(stream->fd, took_ns));
     claim_connected(&stream->claim, now);
     attempt_free(lane->attempt);
     lane->attempt = NULL;

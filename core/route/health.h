@@ -52,16 +52,25 @@ void link_untried(const struct link *link, int64_t now_ns);
 /* How long the link stays out after this many ejections in a row, from 1 on. */
 int64_t link_out_ns(const struct link *link, uint32_t ejections);
 
-/* The outcome of a dial that counts: a success measures `took_ns` and ends a row of failures. */
+/* The outcome of a dial that counts: a success measures `took_ns` (0: it does not) and ends a row of
+ * failures. */
 void link_worked(const struct link *link, int64_t now_ns, int64_t took_ns);
 /* began_ns: when the dial began, for one that has worked since is not to blame; err: why. */
 void link_failed(const struct link *link, int64_t began_ns, int64_t now_ns, int err);
+/* A dial by it was still silent when one by another link, begun later, got through. That may be a
+ * lost packet: it takes a row of them to be a failure. */
+void link_silent(const struct link *link, int64_t began_ns, int64_t now_ns, int err);
 
-/* Has it failed since it last worked, or no way any more? Then a second link is tried early beside it. */
+/* How long a dial by it may be silent before another link is tried beside it. */
+int64_t link_patience_ns(const struct link *link, bool trial);
+
+/* Is it known how long connecting by it takes? */
+static inline bool link_is_known(const struct link *link)
+{
+    return dp_load(&link->stat->rtt) != 0;
+}
+/* Has it failed or been silent since it last worked, or no way any more? */
 bool link_is_suspect(const struct link *link);
-/* Has it become another since a dial began, or shortly before? Then what that sends may be lost: of
- * carrier that comes and goes Linux tells once in a second. */
-bool link_is_unsteady(const struct link *link, int64_t began_ns);
 
 /* A health check has passed; or has failed, and why. `fall` failures in a row take the link out of
  * use, then `rise` passes in a row bring it back, afresh. [the thread that checks] */

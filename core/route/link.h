@@ -24,6 +24,10 @@ struct link_shared {
     uint32_t told;       /* the log says that it is out */
     int64_t told_at;     /* when it last did */
     int64_t renewed_at;  /* dials that began before say nothing of it */
+    int64_t rtt_var;     /* how much the time to connect, stat.rtt, varies */
+    int64_t rated_at;    /* when so many dials had failed that it was put out */
+    uint32_t silences;   /* in a row: it said nothing where another link got through */
+    uint32_t outcomes;   /* of the last dials, a bit each, the lowest the last: 1 has failed */
     char name[64 + 1];   /* for who looks at a shared arena from outside */
     uint32_t generation; /* of the configuration that had it last, where several share it */
 };

@@ -98,6 +98,13 @@ struct socket_health socket_health(int fd)
                                   .quiet_ns = info.tcpi_last_ack_recv * NS_PER_MS};
 }
 
+bool socket_has_resent(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_total_retrans > 0;
+}
+
 void socket_set_reset(int fd)
 {
     struct linger now = {.l_onoff = 1, .l_linger = 0};

@@ -46,6 +46,9 @@ struct socket_health {
 };
 struct socket_health socket_health(int fd);
 
+/* Did it take more than one try to get something across, as the request for the connection? */
+bool socket_has_resent(int fd);
+
 /* So that closing it sends a reset. */
 void socket_set_reset(int fd);
 

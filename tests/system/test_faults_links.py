@@ -12,7 +12,8 @@ from lib.tap import case, check, equal, table, wait_for, within
 from lib.world import TARGET, TARGET6, World
 
 TWO = {"a": "interface: a0", "b": "interface: b0"}
-SEEN_S, SILENT_S = 0.5, 4.0
+SEEN_S, SILENT_S = 0.5, 1.0  # 0.25 s, and a margin for this machine
+LOST_S = 4.0  # what is sent twice, by either link
 TRIAL_S = 0.4  # what a client may lose to the trial of a link that is out of use
 
 
@@ -166,24 +167,31 @@ def black_hole_many(t):
     Timed(host, port, 40, parallel=10).check(TRIAL_S, "b")
 
 
-@case("black-holed: when the first client has waited long enough nobody waits any more")
+@case("black-holed in the middle of 50 connections a second: nobody waits long, soon nobody does")
 def black_hole_in_turn(t):
     w = World(t)
     port = w.serve(servers.tell).port
     host = Host(t, config(TWO))
     client.links_of(4, host.addr, TARGET, port)
-    w.a.black_hole()
-    started, ends = time.monotonic(), []
+    started, took = time.monotonic(), []
 
     def one(i):
-        time.sleep(i * 0.1)  # they come one after the other, and wait side by side
+        time.sleep(max(0, started + i * 0.02 - time.monotonic()))
+        at = time.monotonic()
         link = client.link_of(host.addr, TARGET, port)
-        ends.append(time.monotonic() - started)
+        took.append((at - started, time.monotonic() - at))
         return link
 
-    equal(set(client.together(28, one)), {"b"}, "links")
-    check(len([x for x in ends if x > 2.9]) >= 5, "many were waiting then", ends)
-    check(max(ends) < SILENT_S, "none waits for longer than the first", ends)
+    fault = threading.Timer(0.5, w.a.black_hole)
+    fault.start()
+    links = client.together(100, one)
+    fault.join()
+    check(set(links) == set("ab"), "links", links)
+    check(max(s for _at, s in took) < SILENT_S, "none waits for long", took)
+    check(len([s for _at, s in took if s > 0.15]) >= 5, "some wait", took)
+    after = sorted(s for at, s in took if at > 1.2)
+    check(after[len(after) // 2] < 0.1, "those who come later do not", after)
+    equal(told(host), ["a: not used for"], "told once")
 
 
 @case("three links, weights 3:2:1, the first silent: the others keep their shares")
@@ -217,8 +225,9 @@ def loss(t):
     for link in w.links:
         lossy(t, link)
     timed = Timed(host, port, 40)
-    timed.check(SILENT_S, "ab")
-    equal(timed.links.count("a"), 20, "connections by a of 40: " + timed.links)
+    timed.check(LOST_S, "ab")
+    # One of ten is lost and goes by the other link, which has its own turn all the same.
+    check(12 <= timed.links.count("a") <= 28, "about half of 40 by a", timed.links)
     check(max(timed.times) > 0.1, "something was lost", timed.times)
     equal(told(host), [], "told")
 
