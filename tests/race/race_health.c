@@ -69,6 +69,18 @@ static void round_of(const struct link *link, int64_t now, uint32_t *meetings, u
     meet(meetings);
     expect(link_is_in_use(link) && dp_load(&s->ejections) == 0);
     meet(meetings);
+    link_silent(link, now, now, DP_ERR_HOST_UNREACH); /* four of them: one more is too many */
+    meet(meetings);
+    expect(link_is_in_use(link) && dp_load(&s->silences) == WORKERS);
+    meet(meetings);
+    link_silent(link, now, now, DP_ERR_HOST_UNREACH);
+    meet(meetings);
+    expect(!link_is_in_use(link) && dp_load(&s->ejections) == 1);
+    meet(meetings);
+    link_worked(link, now + 2, 1); /* whatever it was put out for, by a dial of after that */
+    meet(meetings);
+    expect(link_is_in_use(link));
+    meet(meetings);
 }
 
 static void *work(void *arg)

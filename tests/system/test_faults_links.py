@@ -248,6 +248,54 @@ def black_hole_ends(t):
         within(60, started, "the end")
 
 
+@case("keepalive guards a connection that lasts", needs=["ss"])
+def kept_alive(t):
+    w = World(t, "a")
+    port = w.serve(servers.echo).port
+    host = Host(t, config({"a": "interface: a0"}))
+
+    def timers():
+        return world.run("ss", "-tnoH", "state", "established", "dport", "= :%d" % port)
+
+    with client.connect(host.addr, TARGET, port) as c:
+        wait_for("keepalive", lambda: "timer:(keepalive," in timers(), 10)
+        c.send(b"x")
+        equal(c.take(1), b"x", "echo")
+
+
+@case("black-holed: an idle tunnel ends within 95 s, as keepalive says", limit=130, long=True)
+def black_hole_ends_idle(t):
+    w = World(t, "a")
+    port = w.serve(servers.echo).port
+    host = Host(t, config({"a": "interface: a0"}))
+    with client.connect(host.addr, TARGET, port) as c:
+        c.send(b"x")
+        equal(c.take(1), b"x", "echo")
+        time.sleep(5)  # it is to have proved more than a short one
+        w.a.black_hole()
+        started = time.monotonic()
+        how, _got = c.ended(100)
+        check(how != "open", "the client sees the end", how)
+        within(95, started, "the end")
+
+
+@case("a server that reads nothing for 75 s is there all the same", limit=130, long=True)
+def paused_server(t):
+    w = World(t, "a")
+    size = 64 << 20  # more than lies in any buffer on the way
+
+    def read_late(conn, _name, _peer):
+        time.sleep(75)
+        conn.sendall(("%d %s\n" % servers.drain(conn)).encode())
+
+    port = w.serve(read_late).port
+    host = Host(t, config({"a": "interface: a0"}))
+    with client.connect(host.addr, TARGET, port, timeout=120) as c:
+        servers.pour(c.sock, size)
+        c.finish()
+        equal(int(c.line().split()[0]), size, "bytes that arrived")
+
+
 BACK = [
     ("down", lambda x: x.down(), lambda x: x.up(), 10),
     ("carrier", lambda x: x.carrier_off(), lambda x: x.carrier_on(), 10),
