@@ -7,7 +7,6 @@ import platform
 import re
 import signal
 import sys
-import threading
 import time
 
 from lib import client, servers, tap, world
@@ -18,7 +17,6 @@ from lib.world import TARGET, TARGET6, World
 
 TWO = {"a": "interface: a0", "b": "interface: b0"}
 AT_ONCE_S = 0.5  # what is done in a few milliseconds, on a noisy machine
-RATE_S = 0.02    # 50 connections a second
 
 
 def told(host):
@@ -30,36 +28,13 @@ def until_told(host, text, limit_s=3.0):
     wait_for("the log says " + text, lambda: text in host.log(), limit_s, 0.002)
 
 
-def route_off(link):
-    world.run("ip", "route", "del", "default", "dev", link.dev)
-    world.run("ip", "-6", "route", "del", "default", "dev", link.dev)
-
-
-def put_back(link):
-    """An interface of the same name, and yet another."""
-    link.index += 1000
-    link.plug()
-    link.address_add()
-    link.up()
-
-
-def address_back(link):
-    link.address_add()
-    link.up()
-
-
-def readdress(link):
-    link.address_flush()
-    world.run("ip", "addr", "add", "10.0.1.77/24", "dev", link.dev)
-    link.up()
-
-
 CHANGES = [
     ("down", lambda x: x.down(), lambda x: x.up(), "down: a0 is down"),
     ("carrier lost", lambda x: x.carrier_off(), lambda x: x.carrier_on(),
      "down: a0 has no carrier"),
-    ("address gone", lambda x: x.address_flush(), address_back, "down: a0 has no address"),
-    ("taken away", lambda x: x.unplug(), put_back, "down: no interface a0"),
+    ("address gone", lambda x: x.address_flush(), lambda x: x.address_back(),
+     "down: a0 has no address"),
+    ("taken away", lambda x: x.unplug(), lambda x: x.replug(), "down: no interface a0"),
 ]
 
 
@@ -90,7 +65,7 @@ def no_route(t):
     port = w.serve(servers.tell).port
     host = Host(t, config(TWO))
     equal(client.links_of(4, host.addr, TARGET, port), "abab", "links before")
-    route_off(w.a)
+    w.a.route_off()
     wait_for("it is passed over",
              lambda: client.links_of(4, host.addr, TARGET, port) == "bbbb", AT_ONCE_S)
     until_told(host, "warn link: a: no route")
@@ -144,7 +119,7 @@ def hotplug(t):
     host = Host(t, config(TWO))
     until_told(host, "warn link: a: down: no interface a0\n")
     equal(client.links_of(6, host.addr, TARGET, port), "b" * 6, "links before")
-    put_back(w.a)
+    w.a.replug()
     until_told(host, "info link: a: up\n")
     links = client.links_of(6, host.addr, TARGET, port)
     equal(links.count("a"), 3, "connections by a of 6: " + links)
@@ -272,14 +247,14 @@ def by_address(t):
     port = w.serve(servers.tell_and_echo).port
     host = Host(t, args=["-lport", "PORT", w.a.addr, w.b.addr])
     lives = two_lives(t, host, port)
-    readdress(w.a)  # gone, then another: DHCP
+    w.a.readdress("10.0.1.77")  # gone, then another: DHCP
     equal(lives["a"].ended(5)[0], "rst", "the connection from the old address")
     until_told(host, "%s: up" % w.a.addr)
     equal(two_lives(t, host, port)["a"].source, "10.0.1.77", "where the next left from")
     w.a.unplug()  # and another interface of the same name: PPPoE
     until_told(host, "%s: down: no interface has %s" % (w.a.addr, w.a.addr))
     w.a.addr = "10.0.1.99"
-    put_back(w.a)
+    w.a.replug()
     wait_for("it serves", lambda: "a" in client.links_of(2, host.addr, TARGET, port), 2)
     equal(two_lives(t, host, port)["a"].source, "10.0.1.99", "where the next left from")
     check_alive(lives["b"], "the connection by b")
@@ -307,106 +282,7 @@ def reload(t):
     equal(told(host), ["b: down", "c: down", "a: down", "a: up"], "told")
 
 
-# ---- under load ----
-
-class Stream:
-    """50 connections a second, whatever becomes of them."""
-
-    def __init__(self, host, port):
-        self.host, self.port = host, port
-        self.results, self.threads = [], []
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _run(self):
-        due = time.monotonic()
-        while not self.stop.is_set():
-            thread = threading.Thread(target=self._one, daemon=True)
-            thread.start()
-            self.threads.append(thread)
-            due += RATE_S
-            time.sleep(max(0, due - time.monotonic()))
-
-    def _one(self):
-        started, link = time.monotonic(), ""
-        try:
-            with client.connect(self.host.addr, TARGET, self.port) as c:
-                took = time.monotonic() - started
-                link = "-"  # connected; when the link goes at that moment it ends so
-                link = c.line().split()[0]
-        except (OSError, EOFError, client.Refused) as error:
-            if not link:
-                took, link = time.monotonic() - started, repr(error)
-        self.results.append((started, took, link))
-
-    def end(self):
-        """All of it: none has failed, none was slow."""
-        self.stop.set()
-        self.thread.join()
-        for thread in self.threads:
-            thread.join()
-        failed = [r for r in self.results if len(r[2]) > 1]
-        equal(failed, [], "failed of %d" % len(self.results))
-        cut = [r for r in self.results if r[2] == "-"]
-        check(len(cut) <= 6, "only what was under way when the link went has ended so", cut)
-        slowest = max(took for _at, took, _link in self.results)
-        check(slowest < 0.6, "none is slower than 0.6 s", slowest)
-
-    def used_after(self, at):
-        """How long after `at` the first one by link a began."""
-        return min((began - at for began, _took, link in self.results
-                    if link == "a" and began >= at), default=999)
-
-
-UNDER_LOAD = [(name, fault, cure) for name, fault, cure, _says in CHANGES] + [
-    ("address changed", readdress, lambda x: None),
-    ("route gone", route_off, lambda x: x.up()),
-]
-
-
-@table("50 connections a second meanwhile: none fails, none waits", UNDER_LOAD)
-def under_load(t, fault, cure):
-    w = World(t)
-    port = w.serve(servers.tell).port
-    lives_port = w.serve(servers.tell_and_echo).port
-    host = Host(t, config(TWO))
-    lives = two_lives(t, host, lives_port)
-    stream = Stream(host, port)
-    time.sleep(1)
-    fault(w.a)
-    time.sleep(1.5)
-    cure(w.a)
-    cured = time.monotonic()
-    time.sleep(2.5)
-    stream.end()
-    check(stream.used_after(cured) < 2, "it is used again within 2 s", stream.used_after(cured))
-    check_alive(lives["b"], "the connection by b")
-
-
-@case("flapping six times in three seconds: the same, and a line for each at most")
-def flapping(t):
-    w = World(t)
-    port = w.serve(servers.tell).port
-    lives_port = w.serve(servers.tell_and_echo).port
-    host = Host(t, config(TWO))
-    lives = two_lives(t, host, lives_port)
-    stream = Stream(host, port)
-    time.sleep(0.5)
-    for _ in range(6):
-        w.a.carrier_off()
-        time.sleep(0.25)
-        w.a.carrier_on()
-        up = time.monotonic()
-        time.sleep(0.25)
-    time.sleep(2)
-    stream.end()
-    check(stream.used_after(up) < 2, "it is used again within 2 s", stream.used_after(up))
-    check_alive(lives["b"], "the connection by b")
-    lines = [x for x in told(host) if x in ("a: down", "a: up")]
-    check(2 <= len(lines) <= 12, "lines", lines)
-    equal(lines, ["a: down", "a: up"] * (len(lines) // 2), "told in turn")
-
+# ---- many events ----
 
 @case("more events than can be held: what counts is how things are in the end")
 def overflow(t):

@@ -78,12 +78,18 @@ class Link:
         a second only."""
         run("ip", "link", "add", self.dev, "index", str(self.index), "type", "veth", "peer", "name",
             self.peer, "netns", self.ns)
-        self.beyond("ip", "addr", "add", self.gw + "/24", "dev", self.peer)
-        self.beyond("ip", "addr", "add", self.gw6 + "/64", "dev", self.peer, "nodad")
+        self.gateway_on()
         self.beyond("ip", "link", "set", self.peer, "up")
 
     def unplug(self):
         run("ip", "link", "del", self.dev)
+
+    def replug(self):
+        """After unplug(): an interface of the same name, and yet another."""
+        self.index += 1000
+        self.plug()
+        self.address_add()
+        self.up()
 
     def beyond(self, *words):
         """Runs a command on the far side."""
@@ -95,6 +101,21 @@ class Link:
 
     def address_flush(self):
         run("ip", "addr", "flush", "dev", self.dev)
+
+    def address_back(self):
+        """After address_flush(): the same ones, and the routes that went with them."""
+        self.address_add()
+        self.up()
+
+    def readdress(self, addr):
+        """The old ones go, then another comes, as by DHCP."""
+        self.address_flush()
+        run("ip", "addr", "add", addr + "/24", "dev", self.dev)
+        self.up()
+
+    def route_off(self):
+        run("ip", "route", "del", "default", "dev", self.dev)
+        run("ip", "-6", "route", "del", "default", "dev", self.dev)
 
     def up(self):
         run("ip", "link", "set", self.dev, "up")
@@ -115,6 +136,15 @@ class Link:
 
     def carrier_on(self):
         self.beyond("ip", "link", "set", self.peer, "up")
+
+    def gateway_off(self):
+        """Nobody answers for the gateway's addresses any more, not even to say where they are."""
+        self.beyond("ip", "addr", "flush", "dev", self.peer)
+        run("ip", "neigh", "flush", "dev", self.dev)
+
+    def gateway_on(self):
+        self.beyond("ip", "addr", "add", self.gw + "/24", "dev", self.peer)
+        self.beyond("ip", "addr", "add", self.gw6 + "/64", "dev", self.peer, "nodad")
 
     def rule(self, verdict, match=""):
         """What the far side does with what comes in: `drop`, `reject with icmp ...`."""

@@ -1,0 +1,113 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""A link breaks in the middle of 50 connections a second, in every way a link can: no new
+connection fails or waits, what goes by the other link does not notice, and it is used again soon."""
+
+import os
+import re
+import time
+
+from lib import client, servers, stream, tap, world
+from lib.host import Host, config
+from lib.tap import case, check, equal, table
+from lib.world import TARGET, World
+
+NEW = "10.0.1.77"
+TWO = {"a": "interface: a0", "b": "interface: b0"}
+LONG = bool(os.environ.get("DISPATCH_LONG"))
+BEFORE_S, DURING_S, AFTER_S = (2, 10, 8) if LONG else (0.5, 2, 0.5)  # 20 s in all, or enough
+KNOWN_S, SILENT_S = 2, 12  # until it is used again: where the kernel tells of it, and where not
+
+
+def flap(link):
+    for _ in range(6):
+        link.carrier_off()
+        time.sleep(0.25)
+        link.carrier_on()
+        time.sleep(0.25)
+
+
+def nothing(_link):
+    pass
+
+
+FAULTS = [
+    ("link down", lambda x: x.down(), lambda x: x.up(), KNOWN_S),
+    ("carrier lost", lambda x: x.carrier_off(), lambda x: x.carrier_on(), KNOWN_S),
+    ("address gone", lambda x: x.address_flush(), lambda x: x.address_back(), KNOWN_S),
+    ("address changed", lambda x: x.readdress(NEW), nothing, KNOWN_S),
+    ("interface gone", lambda x: x.unplug(), lambda x: x.replug(), KNOWN_S),
+    ("route gone", lambda x: x.route_off(), lambda x: x.up(), KNOWN_S),
+    ("rejected", lambda x: x.rule("reject with icmp type host-unreachable"),
+     lambda x: x.rules_off(), SILENT_S),
+    ("flapping six times in three seconds", flap, nothing, KNOWN_S),
+]
+
+
+@table("50 connections a second", FAULTS)
+def under_load(t, fault, cure, limit_s):
+    w = World(t)
+    told_port = w.serve(servers.tell).port
+    talk_port = w.serve(servers.tell_and_echo).port
+    host = Host(t, config(TWO))
+    talks = stream.talks(t, host, talk_port, "ab")
+    load = stream.Stream(t, host, told_port)
+    time.sleep(BEFORE_S)
+    fault(w.a)
+    began = time.monotonic()
+    if cure is not nothing:
+        time.sleep(DURING_S)
+    over = time.monotonic()
+    cure(w.a)
+    again = load.await_link("a", time.monotonic(), limit_s)
+    time.sleep(AFTER_S)
+    slowest = load.end()
+    print("# slowest of %d %.3f s; used again after %.2f s" % (len(load.all), slowest, again))
+    during = load.links(began + stream.LIMIT_S, over)
+    check("a" not in during, "link a does not work meanwhile", during)
+    cut = load.links(0).count("-")
+    check(cut <= 6, "only what was under way when the link went has ended then", cut)
+    for talk in talks["b"]:
+        talk.end()
+    states = re.findall(r"^\w+ link: a: (up|down|no route)", host.log(), re.M)
+    equal([x == "up" for x in states], [False, True] * (len(states) // 2), "told in turn")
+    check(len(states) <= 12, "a line for each change at most", states)
+
+
+# ---- not a fault ----
+
+def lossy(t, link):
+    """Of a hundred packets five are lost, in each direction."""
+    drop = "numgen random mod 100 < 5 drop"
+    link.rule(drop)
+    name = "loss-" + link.name
+    world.run("nft", "add table inet %s; add chain inet %s in { type filter hook prerouting "
+              "priority -300; }; add rule inet %s in iifname %s %s"
+              % (name, name, name, link.dev, drop))
+    t.defer(world.run, "nft", "delete table inet " + name)
+
+
+@case("5 % loss both ways: 400 connections, none fails, no link is put out of use")
+def loss(t):
+    w = World(t)
+    port = w.serve(servers.tell).port
+    host = Host(t, config(TWO))
+    for link in w.links:
+        lossy(t, link)
+    took = []
+
+    def one(_):
+        began = time.monotonic()
+        link = client.link_of(host.addr, TARGET, port)
+        took.append(time.monotonic() - began)
+        return link
+
+    links = client.together(400, one, 16)
+    equal([x for x in links if isinstance(x, Exception)], [], "failures")
+    print("# slowest %.3f s, by a %d of 400" % (max(took), links.count("a")))
+    check(max(took) > 0.15, "something was lost", max(took))
+    equal(re.findall(r"^\w+ link: .*", host.log(), re.M), [], "told of links")
+
+
+if __name__ == "__main__":
+    tap.main()
