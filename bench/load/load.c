@@ -18,7 +18,7 @@ static const char usage[] =
     "byte that comes. Prints one line of JSON; exits 1 at the first thing that is wrong.\n"
     "\n"
     "  bulk    as much as goes through, on --streams for --seconds\n"
-    "  conn    --count connections, --streams at once\n"
+    "  conn    --count connections, --streams at once, --rate a second (0: flat out)\n"
     "  msg     64-byte messages and answers, --rate a second (0: flat out) on --streams\n"
     "  idle    holds as many connections as each of --steps, and waits for a line after each\n"
     "\n"
@@ -30,7 +30,7 @@ static const char usage[] =
     "  --way down|up|both        of bulk (default down)\n"
     "  --seconds S               of bulk and msg (default 1)\n"
     "  --count N                 of conn (default 1000)\n"
-    "  --rate N                  of msg (default 0)\n"
+    "  --rate N                  of msg and conn (default 0)\n"
     "  --steps N[,N]...          of idle (default 100)\n"
     "  --patience S              gives up when nothing has moved for so long (default 5)\n";
 

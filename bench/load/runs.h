@@ -10,8 +10,8 @@
 /* `streams` streams that carry as much as goes through, `way` down, up or both, for `seconds`. */
 void bulk_run(const struct plan *plan);
 
-/* `count` connections, `streams` at once: connect, one message each way, close. Times are from
- * connect() to the first byte of the answer. */
+/* `count` connections, `streams` at once and `rate` a second: connect, one message each way, close.
+ * Times are from connect(), or when it was due, to the first byte of the answer. */
 void conn_run(const struct plan *plan);
 
 /* Messages answered by messages on `streams` connections for `seconds`: `rate` a second, spread

@@ -18,7 +18,7 @@ struct plan {
     bool socks;                 /* the proxy speaks SOCKS5; else it passes on what it gets */
     uint32_t streams;           /* at once */
     uint64_t count;             /* connections in all */
-    uint64_t rate;              /* exchanges a second; 0: as many as there can be */
+    uint64_t rate;              /* of them, or of exchanges, a second; 0: as many as can be */
     double seconds;
     double patience;
 };

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """A link breaks in the middle of 50 connections a second, in every way a link can: no new
-connection fails or waits, what goes by the other link does not notice, and it is used again soon."""
+connection fails or waits, what goes by the other does not notice, and it is used again soon."""
 
 import os
 import re
@@ -40,6 +40,8 @@ FAULTS = [
     ("route gone", lambda x: x.route_off(), lambda x: x.up(), KNOWN_S),
     ("rejected", lambda x: x.rule("reject with icmp type host-unreachable"),
      lambda x: x.rules_off(), SILENT_S),
+    ("black hole", lambda x: x.black_hole(), lambda x: x.rules_off(), SILENT_S),
+    ("gateway gone", lambda x: x.gateway_off(), lambda x: x.gateway_on(), SILENT_S),
     ("flapping six times in three seconds", flap, nothing, KNOWN_S),
 ]
 
