@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The benchmark: its load generator finds whatever a proxy does wrong, and its driver runs."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 from lib import tap, world
 from lib.host import SRCDIR, program
@@ -110,6 +112,21 @@ def right(t, run):
     status, text = load(t, run, port, relay(t, port, unchanged))
     equal(status, 0, text)
     matches(r'^\{"(bytes|count)": [1-9]\d*, ', text, "figures")
+
+
+@case("connections at a fixed rate are due at fixed times, and wait for nobody else's end")
+def paced(t):
+    def slow(data, place):
+        if place == 0:
+            time.sleep(0.3)
+        return data
+
+    port = world.free_port()
+    status, text = load(t, "conn --streams 50 --rate 100 --count 50", port, relay(t, port, slow))
+    equal(status, 0, text)
+    seen = json.loads(text)
+    check(0.49 + 0.3 <= seen["seconds"] < 2, "half a second, and the last one's time", seen)
+    check(seen["p50_us"] >= 3e5, "each is slow", seen)
 
 
 @table("the load generator finds", [
