@@ -28,7 +28,10 @@ run_valgrind() { configured plain --enable-werror && DISPATCH_VALGRIND=1 check c
 run_address() { configured address --enable-sanitizers=address,undefined && check check-unit; }
 run_hostile() { configured address --enable-sanitizers=address,undefined && check check-system; }
 run_memory() { configured plain --enable-werror && check check-memory; }
-run_thread() { configured thread --enable-sanitizers=thread && check check-race; }
+run_thread() {
+    configured thread --enable-sanitizers=thread && check check-race &&
+        check check TESTS=tests/system/test_turnover.py check_PROGRAMS= check_LTLIBRARIES=
+}
 
 for run; do
     echo "== $run"

@@ -9,26 +9,11 @@ import threading
 import time
 
 from lib import client, servers, tap
-from lib.host import Host, config, program
+from lib.host import Host, config, processes, program
 from lib.tap import case, check, equal, table
 from lib.world import TARGET, World, accepts, free_port
 
 NEEDS = ("ip", "sysctl")
-
-
-def processes(path):
-    """All that run this program's file, the oldest first."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            exe = os.readlink("/proc/%s/exe" % pid)
-            with open("/proc/%s/stat" % pid, encoding="ascii") as f:
-                stat = f.read().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if exe.split(" (deleted)")[0] == path and stat[0] != "Z":
-            found.append((int(stat[19]), int(pid)))
-    return [pid for _start, pid in sorted(found)]
 
 
 class Upgraded:

@@ -72,7 +72,8 @@ def privileged(*command):
 @functools.lru_cache
 def sanitized():
     with open(program(), "rb") as f:
-        return b"__asan_init" in f.read()
+        data = f.read()
+    return b"__asan_init" in data or b"__tsan_init" in data
 
 
 def command(*args):
@@ -89,6 +90,21 @@ def once(*args, limit=20, env=None, run=None):
                           env=environment(env), check=False)
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(
         errors="replace")
+
+
+def processes(path):
+    """All that run this program's file, the oldest first."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            exe = os.readlink("/proc/%s/exe" % pid)
+            with open("/proc/%s/stat" % pid, encoding="ascii") as f:
+                stat = f.read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if exe.split(" (deleted)")[0] == path and stat[0] != "Z":
+            found.append((int(stat[19]), int(pid)))
+    return [pid for _start, pid in sorted(found)]
 
 
 class Host:

@@ -1,0 +1,152 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Policies that change, and programs that take over, under 300 connections a second: none fails or
+is reset, and memory does not grow."""
+
+import json
+import os
+import shutil
+import signal
+import time
+
+from lib import load, peers, tap, world
+from lib.host import Host, config, processes, program, sanitized
+from lib.tap import case, check, equal, wait_for
+from lib.world import World
+
+NEEDS = ("ip", "sysctl", "cc", "microsocks")
+LONG = bool(os.environ.get("DISPATCH_LONG"))
+RATE, LOAD_S = 300, 5
+HUPS, TIMES = 50 if sanitized() else 100, 5 if LONG else 1
+
+IFACES = {"a": "interface: a0", "b": "interface: b0"}
+WEIGHTS = {"a": "interface: a0, weight: 3", "b": "interface: b0, max-connections: 500"}
+
+
+class Scene:
+    """A server that is reached by both links, and the host under load: connections that come, and
+    ten sessions, begun with the first of the files, that stay."""
+
+    def __init__(self, t):
+        self.t, self.w = t, World(t)
+        self._join()
+        self.path = shutil.copy(program(), os.path.join(t.dir, "dispatch-host"))
+        os.chmod(t.dir, 0o755)
+        self.texts = self._texts(peers.microsocks(self.w, self.w.a.ns, self.w.a.gw))
+        self.host = Host(t, self.texts[0], path=self.path)
+        t.defer(self._kill)
+        self.rss = []
+        self._load()
+
+    def _join(self):
+        """The server lies behind a; from beyond b a wire leads there."""
+        a, b = self.w.a, self.w.b
+        b.beyond("ip", "addr", "del", world.TARGET + "/32", "dev", "lo")
+        b.beyond("ip", "link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns",
+                 a.ns)
+        for link, dev, addr, dest, gw in ((a, "wire1", "10.5.0.1", b.addr, "10.5.0.2"),
+                                          (b, "wire0", "10.5.0.2", world.TARGET, "10.5.0.1")):
+            link.beyond("ip", "addr", "add", addr + "/24", "dev", dev)
+            link.beyond("ip", "link", "set", dev, "up")
+            link.beyond("ip", "route", "add", dest, "via", gw)
+
+    def _texts(self, socks):
+        """Files that differ in balancer, dialer, stickiness, weights and what there is of links."""
+        far = dict(IFACES, far="dialer: socks, server: %s:%d, via: b" % (self.w.a.gw, socks))
+        self.w.b.beyond("ip", "route", "add", self.w.a.gw, "via", "10.5.0.1")
+        more = "workers: 2"
+        return [config(links, pool=pool, more=more) for links, pool in (
+            (IFACES, "balancer: rr"), (WEIGHTS, "balancer: rr, order: block"),
+            (IFACES, "balancer: leastconn"), (far, "balancer: random"),
+            (IFACES, "balancer: hash, hash-on: client"), (far, "balancer: adaptive"),
+            (IFACES, "balancer: rr, sticky: {by: [client, host], ttl: 1m}"),
+            (WEIGHTS, "balancer: p2c, sticky: {by: client}"), (far, "balancer: leastconn"),
+            (IFACES, "balancer: failover, hold-down: 1s"), ({"b": "interface: b0"}, "balancer: rr"),
+        )]
+
+    def _kill(self):
+        for pid in processes(self.path):
+            os.kill(pid, signal.SIGKILL)
+
+    def _load(self):
+        ns = self.w.a.ns
+        self.runs = [load.Load(self.t, self.host, "conn", ns, streams=150, rate=RATE,
+                               count=RATE * LOAD_S),
+                     load.Load(self.t, self.host, "msg", ns, streams=10, rate=200, seconds=LOAD_S)]
+
+    def go_on(self):
+        """Nothing has been wrong so far, and the load goes on."""
+        if not all(run.runs() for run in self.runs):
+            self._end()
+            self.reload(0)
+            self._load()
+
+    def _end(self):
+        connections, messages = (run.figures() for run in self.runs)
+        check(connections["count"] > 0.8 * RATE * connections["seconds"], "connections a second",
+              connections)
+        print("# %d connections in %.1f s, p99 %.1f ms, slowest %.0f; %d messages, slowest %.0f"
+              % (connections["count"], connections["seconds"], connections["p99_us"] / 1e3,
+                 connections["max_us"] / 1e3, messages["count"], messages["max_us"] / 1e3))
+
+    def reload(self, i):
+        self.host.reload(self.texts[i % len(self.texts)], says=r"^info config: reloaded")
+
+    def hup(self, count):
+        """So many reloads, each another policy; then the first again."""
+        for i in range(count):
+            self.reload(i)
+            self.go_on()
+        self.reload(0)
+        self.rss.append(self.host.rss_kib())
+
+    def upgrade(self):
+        """USR2 to the newest; returns when its successor serves."""
+        said = self.host.log().count("serves from now on")
+        os.kill(processes(self.path)[-1], signal.SIGUSR2)
+        wait_for("the new program serves",
+                 lambda: self.host.log().count("serves from now on") > said, 30)
+
+    def end(self):
+        """Every connection was served, every message answered, and both links were used."""
+        self._end()
+        for dev in ("a0", "b0"):
+            check(sent(dev) > 1000, "packets by " + dev, sent(dev))
+
+
+def sent(dev):
+    """How many packets have left by a device."""
+    (told,) = json.loads(world.run("ip", "-s", "-j", "link", "show", dev))
+    return told["stats64"]["tx"]["packets"]
+
+
+@case("HUPs that alternate policies: none fails, none is reset, memory is flat", needs=NEEDS,
+      limit=180)
+def hups(t):
+    s = Scene(t)
+    s.hup(HUPS // 2)  # from then on all has been there once
+    began = time.monotonic()
+    for _ in range(TIMES):
+        s.hup(HUPS)
+    print("# %.0f reloads a second; resident memory, KiB: %s"
+          % (HUPS * TIMES / (time.monotonic() - began), s.rss))
+    s.end()
+    wait_for("no descriptor is left over", lambda: s.host.fds() <= s.host.fds_ready + 2)
+    check(s.rss[-1] - s.rss[0] < 1024, "memory grew by less than 1 MiB", s.rss)
+
+
+@case("USR2 five times: none fails, none is reset, the last one alone is left", needs=NEEDS,
+      limit=180)
+def upgrades(t):
+    s = Scene(t)
+    for _ in range(5):
+        s.upgrade()
+        time.sleep(3 if LONG else 0.3)
+        s.go_on()
+    s.end()
+    wait_for("those before have served out their sessions", lambda: len(processes(s.path)) == 1)
+    equal(s.host.log().count("serves from now on"), 5, "upgrades")
+
+
+if __name__ == "__main__":
+    tap.main()
