@@ -163,7 +163,7 @@ def idle(bench, running):
 
 # ---- counts ----
 
-def counted(bench, running, under, count_read):
+def counted(bench, running, under, count_read, **options):
     """The growth of a count from one number of connections to another, made one by one, divided
     by their difference. The peer is started anew, under a tool that counts; count_read(path,
     connections) is what a file of it says."""
@@ -173,7 +173,7 @@ def counted(bench, running, under, count_read):
             os.unlink(path)
         with Running(bench.place, running.peer, under) as again:
             bench.load_end(again, bench.load_start(again.peer, "conn", count=connections_n,
-                                                   patience=30))
+                                                   patience=30, **options))
         seen.append(sum(count_read(path, connections_n) for path in
                         glob.glob(os.path.join(bench.place.scratch, "count*"))))
     return (seen[1] - seen[0]) / (bench.sizes.counted[1] - bench.sizes.counted[0])
@@ -208,18 +208,25 @@ def callgrind_connecting(path, connections_n):
     return callgrind_total(path, 0) if sum(map(int, calls_n)) >= connections_n else 0
 
 
-def callgrind(bench, running, count_read):
+def callgrind(bench, running, count_read, **options):
     if not running.proc:
         return {}
     running.stop()
     file = os.path.join(bench.place.scratch, "count.%p")
     return {"count": counted(bench, running, [
         places.tool("valgrind"), "-q", "--tool=callgrind", "--callgrind-out-file=" + file],
-        count_read)}
+        count_read, **options)}
 
 
 def instructions(bench, running):
     return callgrind(bench, running, callgrind_total)
+
+
+def instructions_name(bench, running):
+    """By the server's name, which is in the hosts file."""
+    if not running.peer.socks:
+        return {}
+    return callgrind(bench, running, callgrind_total, host=places.SERVER_NAME)
 
 
 def dante(bench, running):
@@ -239,8 +246,8 @@ MEASURES.update(("conn-%d" % n, connections(n)) for n in (1, 64, 512))
 MEASURES.update(("msg-%d%s" % (n, "-flat" if flat else ""), messages(n, flat))
                 for n in (100, 1000) for flat in (False, True))
 MEASURES.update({"ttfb": first_byte, "calls": calls, "instructions": instructions,
-                 "dante": dante})
-COUNTS = ("calls", "instructions", "dante")
+                 "instructions-name": instructions_name, "dante": dante})
+COUNTS = ("calls", "instructions", "instructions-name", "dante")
 
 
 def chosen(words):

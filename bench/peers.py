@@ -25,6 +25,12 @@ links:
   out: {interface: {device}}
 """
 
+# The same with what keeps an eye on links and remembers where clients were.
+LIVING_YAML = DISPATCH_YAML + """\
+pools:
+  all: {links: [out], sticky: {by: [client, host], ttl: 10m}}
+"""
+
 MODULE, MODULE_CONFIG = "dispatch-dante.so", "dante.yaml"
 
 # The same way out by the module: danted knows the anchor only.
@@ -115,6 +121,9 @@ def known(host, plugins):
         Peer("direct"),
         Peer("dispatch-host", [host, "-q", "-c", "{config}"], DISPATCH_YAML, [host, "--version"],
              env={"DISPATCH_PLUGIN_PATH": plugins}),
+        Peer("dispatch-host+living", [host, "-q", "-c", "{config}"], LIVING_YAML,
+             env={"DISPATCH_PLUGIN_PATH": plugins},
+             measures=("calls", "instructions", "instructions-name")),
         Peer("microsocks", ["microsocks", "-i", "{listen}", "-p", "{port}"],
              version=["dpkg-query", "-Wf${Version}", "microsocks"], quiet=True),
         Peer("danted", ["danted", "-f", "{config}"], DANTED_CONF, danted),

@@ -18,6 +18,7 @@ INSIDE = "DISPATCH_BENCH_INSIDE"
 
 CLIENT, PROXY, PROXY_OUT, SERVER = "10.1.0.1", "10.1.0.2", "10.2.0.1", "10.2.0.2"
 PROXY_PORT, SERVER_PORT = 1080, 5000
+SERVER_NAME = "www.static.example.co.uk"  # in the hosts file
 OUT_DEVICE = "s0"
 SPACES = ("client", "proxy", "server")
 
@@ -45,6 +46,10 @@ def enter():
     along when it ends. Root stays root; anybody else becomes root of a new user namespace."""
     if os.environ.get(INSIDE):
         run("mount", "-t", "tmpfs", "none", "/run")  # `ip netns` keeps its files there
+        hosts = "/run/hosts"
+        with open(hosts, "w", encoding="ascii") as f:
+            f.write("127.0.0.1 localhost\n%s %s\n" % (SERVER, SERVER_NAME))
+        run("mount", "--bind", hosts, os.path.realpath("/etc/hosts"))
         return
     kinds = ["--net", "--mount", "--pid", "--mount-proc", "--kill-child"]
     if os.geteuid() != 0:

@@ -49,6 +49,7 @@ COSTS = [
                                      ("descriptors", "idle", "fds")]),
     Group("Counts per connection", "One at a time, under strace and callgrind.",
           [("system calls", "calls", "count"), ("user instructions", "instructions", "count"),
+           ("user instructions, by name", "instructions-name", "count"),
            ("user instructions of danted's request child", "dante", "count")]),
 ]
 # How fast it went: more is better.
@@ -120,6 +121,8 @@ otherwise have the defaults they are packaged with; microsocks cannot log less, 
   growth of all processes' proportional set size, of kernel memory that of slabs, kernel stacks and
   page tables, less what the client's and the server's sockets take without a proxy. Afterwards
   every connection is used once more.
+- **dispatch-host+living** is dispatch-host with stickiness by client and host; only what a
+  connection costs is counted of it.
 - **danted+module** is danted with dispatch-dante(8) preloaded and one link, which leads the same way
   out; only what a connection costs is measured of it.
 - **Counts** come from strace and callgrind, by the growth from one number of connections to

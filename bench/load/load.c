@@ -26,6 +26,7 @@ static const char usage[] =
     "  --server-ns FILE          in this network namespace\n"
     "  --through ADDRESS:PORT    the client connects here (default: the server)\n"
     "  --socks                   and speaks SOCKS5 there\n"
+    "  --host NAME               asking for this name, not for the server's address\n"
     "  --streams N               connections at once (default 1)\n"
     "  --way down|up|both        of bulk (default down)\n"
     "  --seconds S               of bulk and msg (default 1)\n"
@@ -63,6 +64,13 @@ static double number_read(const char *text, double min, double max)
     return n;
 }
 
+static const char *host_read(const char *text)
+{
+    if (strlen(text) == 0 || strlen(text) > 255)
+        usage_fail("a name has 1 to 255 bytes");
+    return text;
+}
+
 static const char *way_read(const char *text)
 {
     if (strcmp(text, "down") != 0 && strcmp(text, "up") != 0 && strcmp(text, "both") != 0)
@@ -73,19 +81,13 @@ static const char *way_read(const char *text)
 static struct plan plan_read(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"server", required_argument, NULL, 's'},
-        {"server-ns", required_argument, NULL, 'n'},
-        {"through", required_argument, NULL, 't'},
-        {"socks", no_argument, NULL, 'S'},
-        {"streams", required_argument, NULL, 'c'},
-        {"way", required_argument, NULL, 'w'},
-        {"seconds", required_argument, NULL, 'd'},
-        {"count", required_argument, NULL, 'N'},
-        {"rate", required_argument, NULL, 'r'},
-        {"steps", required_argument, NULL, 'i'},
-        {"patience", required_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"server", required_argument, NULL, 's'},  {"server-ns", required_argument, NULL, 'n'},
+        {"through", required_argument, NULL, 't'}, {"socks", no_argument, NULL, 'S'},
+        {"host", required_argument, NULL, 'H'},    {"streams", required_argument, NULL, 'c'},
+        {"way", required_argument, NULL, 'w'},     {"seconds", required_argument, NULL, 'd'},
+        {"count", required_argument, NULL, 'N'},   {"rate", required_argument, NULL, 'r'},
+        {"steps", required_argument, NULL, 'i'},   {"patience", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     struct plan plan = {
         .streams = 1, .way = "down", .seconds = 1, .count = 1000, .steps = "100", .patience = 5};
@@ -103,6 +105,9 @@ static struct plan plan_read(int argc, char **argv)
             break;
         case 'S':
             plan.socks = true;
+            break;
+        case 'H':
+            plan.host = host_read(optarg);
             break;
         case 'c':
             plan.streams = (uint32_t)number_read(optarg, 1, 1000000);

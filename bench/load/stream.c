@@ -123,6 +123,25 @@ static void on_reply(struct end *client, uint32_t events)
         client_open(client);
 }
 
+/* RFC 1928, section 4. */
+static void request_put(struct end *client)
+{
+    const struct plan *plan = streams.plan;
+    uint8_t request[4 + 1 + 255 + 2] = {5, 1, 0, plan->host ? 3 : 1};
+    size_t len = 4;
+    if (plan->host) {
+        size_t n = strlen(plan->host);
+        request[len++] = (uint8_t)n;
+        memcpy(request + len, plan->host, n);
+        len += n;
+    } else {
+        memcpy(request + len, &plan->server.sin_addr, 4);
+        len += 4;
+    }
+    memcpy(request + len, &plan->server.sin_port, 2);
+    end_put(client, request, len + 2);
+}
+
 static void on_method(struct end *client, uint32_t events)
 {
     (void)events;
@@ -131,10 +150,7 @@ static void on_method(struct end *client, uint32_t events)
     if (client->in[0] != 5 || client->in[1] != 0)
         fatal("stream %" PRIu32 ": SOCKS method %d %d", client->id, client->in[0], client->in[1]);
     client->in_len = 0;
-    uint8_t request[10] = {5, 1, 0, 1};
-    memcpy(request + 4, &streams.plan->server.sin_addr, 4);
-    memcpy(request + 8, &streams.plan->server.sin_port, 2);
-    end_put(client, request, sizeof request);
+    request_put(client);
     client->ready = on_reply;
 }
 

@@ -13,6 +13,7 @@ struct plan {
     struct sockaddr_in server;  /* listens here */
     struct sockaddr_in through; /* the client connects to this: a proxy, or the server itself */
     const char *server_ns;      /* the server's network namespace; NULL: this one */
+    const char *host;           /* what the proxy is asked for; NULL: the server's address */
     const char *way;            /* of bulk: down, up, both */
     const char *steps;          /* of idle: streams held at each step, as 1000,3000 */
     bool socks;                 /* the proxy speaks SOCKS5; else it passes on what it gets */
