@@ -16,6 +16,7 @@ NEW = "10.0.1.77"
 TWO = {"a": "interface: a0", "b": "interface: b0"}
 LONG = bool(os.environ.get("DISPATCH_LONG"))
 BEFORE_S, DURING_S, AFTER_S = (2, 10, 8) if LONG else (0.5, 2, 0.5)  # 20 s in all, or enough
+RAMP_S = 5  # slow-start
 KNOWN_S, SILENT_S = 2, 12  # until it is used again: where the kernel tells of it, and where not
 
 
@@ -27,27 +28,32 @@ def flap(link):
         time.sleep(0.25)
 
 
-def nothing(_link):
-    pass
-
-
 FAULTS = [
-    ("link down", lambda x: x.down(), lambda x: x.up(), KNOWN_S),
-    ("carrier lost", lambda x: x.carrier_off(), lambda x: x.carrier_on(), KNOWN_S),
-    ("address gone", lambda x: x.address_flush(), lambda x: x.address_back(), KNOWN_S),
-    ("address changed", lambda x: x.readdress(NEW), nothing, KNOWN_S),
-    ("interface gone", lambda x: x.unplug(), lambda x: x.replug(), KNOWN_S),
-    ("route gone", lambda x: x.route_off(), lambda x: x.up(), KNOWN_S),
+    ("link down", lambda x: x.down(), lambda x: x.up(), KNOWN_S, True),
+    ("carrier lost", lambda x: x.carrier_off(), lambda x: x.carrier_on(), KNOWN_S, True),
+    ("address gone", lambda x: x.address_flush(), lambda x: x.address_back(), KNOWN_S, True),
+    ("address changed", lambda x: x.readdress(NEW), None, KNOWN_S, False),
+    ("interface gone", lambda x: x.unplug(), lambda x: x.replug(), KNOWN_S, True),
+    ("route gone", lambda x: x.route_off(), lambda x: x.up(), KNOWN_S, False),
     ("rejected", lambda x: x.rule("reject with icmp type host-unreachable"),
-     lambda x: x.rules_off(), SILENT_S),
-    ("black hole", lambda x: x.black_hole(), lambda x: x.rules_off(), SILENT_S),
-    ("gateway gone", lambda x: x.gateway_off(), lambda x: x.gateway_on(), SILENT_S),
-    ("flapping six times in three seconds", flap, nothing, KNOWN_S),
+     lambda x: x.rules_off(), SILENT_S, True),
+    ("black hole", lambda x: x.black_hole(), lambda x: x.rules_off(), SILENT_S, True),
+    ("gateway gone", lambda x: x.gateway_off(), lambda x: x.gateway_on(), SILENT_S, True),
+    ("flapping six times in three seconds", flap, None, KNOWN_S, False),
 ]
 
 
+def check_ramp(load, since):
+    """A link that was out of use has its share little by little."""
+    first, last = load.links(since, since + 1), load.links(since + RAMP_S + 1)
+    shares = [part.count("a") / len(part) for part in (first, last)]
+    print("# share of a link that is back: at first %.2f, then %.2f" % tuple(shares))
+    check(shares[0] < 0.5 * shares[1], "it has less at first", first)
+    check(0.45 < shares[1] < 0.55, "it has its half then", last)
+
+
 @table("50 connections a second", FAULTS)
-def under_load(t, fault, cure, limit_s):
+def under_load(t, fault, cure, limit_s, was_out):
     w = World(t)
     told_port = w.serve(servers.tell).port
     talk_port = w.serve(servers.tell_and_echo).port
@@ -57,16 +63,19 @@ def under_load(t, fault, cure, limit_s):
     time.sleep(BEFORE_S)
     fault(w.a)
     began = time.monotonic()
-    if cure is not nothing:
-        time.sleep(DURING_S)
+    time.sleep(DURING_S)
     over = time.monotonic()
-    cure(w.a)
-    again = load.await_link("a", time.monotonic(), limit_s)
+    if cure:
+        cure(w.a)
+    back = time.monotonic() if cure else began
+    again = load.await_link("a", back, limit_s)
     time.sleep(AFTER_S)
     slowest = load.end()
     print("# slowest of %d %.3f s; used again after %.2f s" % (len(load.all), slowest, again))
-    during = load.links(began + stream.LIMIT_S, over)
+    during = load.links(began + stream.LIMIT_S, over) if cure else ""
     check("a" not in during, "link a does not work meanwhile", during)
+    if LONG and was_out:
+        check_ramp(load, back + again)
     cut = load.links(0).count("-")
     check(cut <= 6, "only what was under way when the link went has ended then", cut)
     for talk in talks["b"]:
@@ -106,7 +115,7 @@ def loss(t):
 
     links = client.together(400, one, 16)
     equal([x for x in links if isinstance(x, Exception)], [], "failures")
-    print("# slowest %.3f s, by a %d of 400" % (max(took), links.count("a")))
+    print("# slowest %.3f s, its answer included; by a %d of 400" % (max(took), links.count("a")))
     check(max(took) > 0.15, "something was lost", max(took))
     equal(re.findall(r"^\w+ link: .*", host.log(), re.M), [], "told of links")
 
