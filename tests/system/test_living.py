@@ -5,11 +5,12 @@ connection fails or waits, what goes by the other does not notice, and it is use
 
 import os
 import re
+import signal
 import time
 
 from lib import client, servers, stream, tap, world
 from lib.host import Host, config
-from lib.tap import case, check, equal, table
+from lib.tap import case, check, equal, table, wait_for
 from lib.world import TARGET, World
 
 NEW = "10.0.1.77"
@@ -52,14 +53,9 @@ def check_ramp(load, since):
     check(0.45 < shares[1] < 0.55, "it has its half then", last)
 
 
-@table("50 connections a second", FAULTS)
-def under_load(t, fault, cure, limit_s, was_out):
-    w = World(t)
-    told_port = w.serve(servers.tell).port
-    talk_port = w.serve(servers.tell_and_echo).port
-    host = Host(t, config(TWO))
-    talks = stream.talks(t, host, talk_port, "ab")
-    load = stream.Stream(t, host, told_port)
+def broken_and_back(t, w, host, port, fault, cure, limit_s):
+    """Link a breaks and is used again, under load; returns the load and when that was."""
+    load = stream.Stream(t, host, port)
     time.sleep(BEFORE_S)
     fault(w.a)
     began = time.monotonic()
@@ -74,15 +70,48 @@ def under_load(t, fault, cure, limit_s, was_out):
     print("# slowest of %d %.3f s; used again after %.2f s" % (len(load.all), slowest, again))
     during = load.links(began + stream.LIMIT_S, over) if cure else ""
     check("a" not in during, "link a does not work meanwhile", during)
-    if LONG and was_out:
-        check_ramp(load, back + again)
     cut = load.links(0).count("-")
     check(cut <= 6, "only what was under way when the link went has ended then", cut)
+    return load, back + again
+
+
+@table("50 connections a second", FAULTS)
+def under_load(t, fault, cure, limit_s, was_out):
+    w = World(t)
+    told_port = w.serve(servers.tell).port
+    talk_port = w.serve(servers.tell_and_echo).port
+    host = Host(t, config(TWO))
+    talks = stream.talks(t, host, talk_port, "ab")
+    load, since = broken_and_back(t, w, host, told_port, fault, cure, limit_s)
+    if LONG and was_out:
+        check_ramp(load, since)
     for talk in talks["b"]:
         talk.end()
     states = re.findall(r"^\w+ link: a: (up|down|no route)", host.log(), re.M)
     equal([x == "up" for x in states], [False, True] * (len(states) // 2), "told in turn")
     check(len(states) <= 12, "a line for each change at most", states)
+
+
+# ---- tunnels ----
+
+@table("50 connections a second, by two SOCKS servers", [
+    ("one hangs", lambda proxy: proxy.send_signal(signal.SIGSTOP),
+     lambda proxy: proxy.send_signal(signal.SIGCONT)),
+    ("the way to one is a black hole", None, None),
+], needs=["microsocks"])
+def tunnels(t, fault, cure):
+    w = World(t)
+    port = w.serve(servers.tell).port
+    links, proxies = {}, {}
+    for link in w.links:
+        proxy_port = world.free_port(link.gw, link.ns)
+        proxies[link] = w.popen(link.ns, ["microsocks", "-i", link.gw, "-p", str(proxy_port)])
+        wait_for("it listens", lambda x=link, p=proxy_port: world.accepts(x.gw, p, x.ns))
+        links[link.name] = "dialer: socks, server: %s:%d" % (link.gw, proxy_port)
+    host = Host(t, config(links))
+    broken_and_back(t, w, host, port,
+                    lambda x: fault(proxies[x]) if fault else x.black_hole(),
+                    lambda x: cure(proxies[x]) if cure else x.rules_off(), SILENT_S)
 
 
 # ---- not a fault ----
