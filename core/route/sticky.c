@@ -33,6 +33,15 @@ struct sticky *sticky_new(struct arena *arena, uint64_t pool)
 
 /* ---- keys ---- */
 
+/* A mapped IPv4 address is that address. */
+static uint64_t hash_ip(const struct dp_addr *addr, uint64_t seed)
+{
+    if (addr_family(addr) == AF_INET)
+        return XXH64(&((const struct sockaddr_in *)&addr->sa)->sin_addr, 4, seed);
+    const struct in6_addr *six = &((const struct sockaddr_in6 *)&addr->sa)->sin6_addr;
+    return IN6_IS_ADDR_V4MAPPED(six) ? XXH64(six->s6_addr + 12, 4, seed) : XXH64(six, 16, seed);
+}
+
 /* example.co.uk of www.example.co.uk; the whole name where there is no such thing, or no list. */
 static const char *registrable(const char *name)
 {
@@ -45,17 +54,8 @@ static const char *registrable(const char *name)
 #endif
 }
 
-static uint64_t hash_ip(const struct dp_addr *addr, uint64_t seed)
-{
-    struct dp_addr a = *addr;
-    addr_unmap(&a);
-    if (addr_family(&a) == AF_INET6)
-        return XXH64(&((const struct sockaddr_in6 *)&a.sa)->sin6_addr, 16, seed);
-    return XXH64(&((const struct sockaddr_in *)&a.sa)->sin_addr, 4, seed);
-}
-
 /* Names are the same in any case, and with a dot at the end (RFC 4343; RFC 1034, section 3.1). */
-static uint64_t hash_name(const struct dp_addr *addr, uint64_t seed)
+static uint64_t hash_domain(const struct dp_addr *addr)
 {
     char name[NAME_MAX_LEN + 1];
     size_t len = addr->name_len < NAME_MAX_LEN ? addr->name_len : NAME_MAX_LEN;
@@ -67,7 +67,26 @@ static uint64_t hash_name(const struct dp_addr *addr, uint64_t seed)
     }
     name[len] = '\0';
     const char *from = registrable(name);
-    return XXH64(from, strlen(from), seed);
+    return XXH64(from, strlen(from), 0);
+}
+
+/* What names have come to: to ask the list takes longer than all else of a dial. In each process its
+ * own; read and written as the table below is. */
+static struct known {
+    uint64_t mixed, domain; /* hash of the name as it was given ^ domain */
+} known[1024];
+
+static uint64_t hash_name(const struct dp_addr *addr, uint64_t seed)
+{
+    uint64_t given = XXH64(addr->name, addr->name_len, 0);
+    struct known *k = &known[given % (sizeof known / sizeof *known)];
+    uint64_t domain = dp_load(&k->domain);
+    if ((dp_load(&k->mixed) ^ domain) != given) {
+        domain = hash_domain(addr);
+        dp_store(&k->domain, domain);
+        dp_store(&k->mixed, given ^ domain);
+    }
+    return XXH64(&domain, sizeof domain, seed);
 }
 
 uint64_t sticky_key(unsigned by, const struct dp_flow *flow)

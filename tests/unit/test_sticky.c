@@ -6,6 +6,7 @@
 #include "route/sticky.h"
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #define TTL (10 * NS_PER_S)
@@ -67,6 +68,22 @@ Test(sticky, keys)
     cr_expect(eq(u64, key(C, "", "a.example"), 0), "a client that is not known");
     cr_expect(eq(u64, sticky_key(H, &(struct dp_flow){0}), 0), "a host that is not known");
 }
+
+#ifdef HAVE_LIBPSL
+Test(sticky, more_names_than_are_known_at_a_time)
+{
+    uint64_t of_site[50] = {0};
+    for (unsigned i = 0; i < 10000; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "w%u.site%u.co.uk", i % 5000, i % 50);
+        uint64_t seen = key(STICKY_HOST, "10.0.0.1", name), *site = &of_site[i % 50];
+        cr_assert(i < 50 || seen == *site, "%s", name);
+        *site = seen;
+    }
+    for (unsigned i = 1; i < 50; i++)
+        cr_expect(of_site[i] != of_site[i - 1]);
+}
+#endif
 
 Test(sticky, remembered_for_its_time)
 {
