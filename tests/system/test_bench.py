@@ -19,6 +19,7 @@ import measures  # pylint: disable=wrong-import-position
 
 HERE = "127.0.0.1"
 RUN = os.path.join(SRCDIR, "bench", "run")
+QUICK = ("--quick", "--rounds", "1")
 
 
 @shared
@@ -221,10 +222,10 @@ def helps(t):
 
 
 def measured(*words):
-    """What one quick round of bench/run prints."""
+    """What bench/run prints."""
     if len(os.sched_getaffinity(0)) < 2:
         raise tap.Skip("two processors are needed")
-    words = [RUN, "--host", program(), "--quick", "--rounds", "1", *words]
+    words = [RUN, "--host", program(), *words]
     plugins = os.environ.get("DISPATCH_PLUGIN_PATH")
     words += ["--plugins", plugins] if plugins else []
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
@@ -235,7 +236,7 @@ def measured(*words):
 @case("bench/run measures dispatch-host", needs=("setpriv", "ip"))
 def runs(t):
     del t
-    text = measured("--only", "direct,dispatch-host", "--measure", "ttfb,gb-8-down")
+    text = measured(*QUICK, "--only", "direct,dispatch-host", "--measure", "ttfb,gb-8-down")
     matches(r"^\| 8 streams down +\| +[\d.]+ \|$", text, "CPU of the proxy, none of direct")
     matches(r"^\| median +\| +[\d,.]+ \| +[\d,.]+ \|$", text, "time to first byte of both")
 
@@ -246,10 +247,32 @@ def module(t):
     del t
     if os.environ.get("DISPATCH_SANITIZERS", "no") != "no":
         raise tap.Skip("a sanitizer's library cannot be loaded under valgrind")
-    text = measured("--only", "danted,danted+module", "--measure", "dante")
+    text = measured(*QUICK, "--only", "danted,danted+module", "--measure", "dante")
     alone, led = (int(n.replace(",", "")) for n in matches(
         r"request child +\| +([\d,]+) \| +([\d,]+) \|$", text, "both figures").groups())
     check(alone < led < alone + 60000, "what the module adds is bounded", (alone, led))
+
+
+def least(text, row):
+    """Of a row of the report, with two peers, the least of all rounds for each."""
+    cell = r" +([\d.,]+)(?: \(([\d.,]+)–.*?\))? \|"
+    found = matches(r"^\| %s +\|%s%s$" % (row, cell, cell), text, row).groups()
+    return [float((found[i + 1] or found[i]).replace(",", "")) for i in (0, 2)]
+
+
+@case("what looks after links costs no system call, and at most 5 % of a connection's instructions",
+      needs=("setpriv", "ip", "strace", "valgrind"), limit=300, long=True)
+def living(t):
+    del t
+    if os.environ.get("DISPATCH_SANITIZERS", "no") != "no":
+        raise tap.Skip("a sanitizer's library cannot be loaded under valgrind")
+    text = measured("--rounds", "2", "--only", "dispatch-host,dispatch-host+living", "--measure",
+                    "calls,instructions")
+    for row, limit in (("system calls", 1.02), ("user instructions", 1.05),
+                       ("user instructions, by name", 1.05)):
+        plain, with_it = least(text, row)
+        print("# %s: %.1f, %.1f with it" % (row, plain, with_it))
+        check(with_it <= plain * limit, row, plain, with_it)
 
 
 if __name__ == "__main__":
