@@ -3,8 +3,9 @@
 
 All run as an ordinary user with one worker, log errors only, and otherwise have the defaults they
 are packaged with. In words and files {listen} and {port} stand for where the peer listens, {target}
-and {target-port} for where a forwarder leads, {address} and {device} for the way out, {config} and
-{dir} for its configuration and a folder it may write to.
+and {target-port} for where a forwarder leads, {checked-port} for what health checks connect to there,
+{address} and {device} for the way out, {config} and {dir} for its configuration and a folder it may
+write to.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ links:
 
 # The same with what keeps an eye on links and remembers where clients were.
 LIVING_YAML = DISPATCH_YAML + """\
+health-check: {tcp: "{target}:{checked-port}", interval: 1s}
 pools:
   all: {links: [out], sticky: {by: [client, host], ttl: 10m}}
 """
@@ -186,6 +188,7 @@ class Running:
     def _fill(self, text, config=""):
         for key, value in (("listen", places.PROXY), ("port", places.PROXY_PORT),
                            ("target", places.SERVER), ("target-port", places.SERVER_PORT),
+                           ("checked-port", places.CHECKED_PORT),
                            ("address", places.PROXY_OUT), ("device", places.OUT_DEVICE),
                            ("dir", self.place.scratch), ("config", config)):
             text = text.replace("{%s}" % key, str(value))

@@ -17,7 +17,7 @@ import tempfile
 INSIDE = "DISPATCH_BENCH_INSIDE"
 
 CLIENT, PROXY, PROXY_OUT, SERVER = "10.1.0.1", "10.1.0.2", "10.2.0.1", "10.2.0.2"
-PROXY_PORT, SERVER_PORT = 1080, 5000
+PROXY_PORT, SERVER_PORT, CHECKED_PORT = 1080, 5000, 5002
 SERVER_NAME = "www.static.example.co.uk"  # in the hosts file
 OUT_DEVICE = "s0"
 SPACES = ("client", "proxy", "server")
@@ -99,6 +99,15 @@ def _siblings(cpu):
     return set()
 
 
+# What health checks connect to: the load generator would miss a message.
+CHECKED = """
+import socket
+server = socket.create_server((%r, %d))
+while True:
+    server.accept()[0].close()
+""" % (SERVER, CHECKED_PORT)
+
+
 class Place:
     """The three namespaces, made anew for each peer, so that none inherits another's closed
     connections, and a folder that everybody can read."""
@@ -111,13 +120,19 @@ class Place:
         self.scratch = os.path.join(self.dir, "scratch")  # where peers may write
         os.mkdir(self.scratch)
         os.chmod(self.scratch, 0o1777)
-        self.made = False
+        self.checked = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self._checked_end()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _checked_end(self):
+        if self.checked:
+            self.checked.kill()
+            self.checked.wait()
 
     def file(self, name, text):
         path = os.path.join(self.dir, name)
@@ -127,11 +142,11 @@ class Place:
 
     def renew(self):
         """Makes the namespaces, after taking down those that are there."""
+        self._checked_end()
         for name in SPACES:
-            if self.made:
+            if self.checked:
                 run("ip", "netns", "del", name)
             run("ip", "netns", "add", name)
-        self.made = True
         run("ip", "-n", "client", "link", "add", "c0", "type", "veth", "peer", "name", "c1",
             "netns", "proxy")
         run("ip", "-n", "proxy", "link", "add", "s0", "type", "veth", "peer", "name", "s1",
@@ -149,6 +164,7 @@ class Place:
         self.run_in("proxy", "sysctl", "-qw", "net.ipv4.ip_forward=1")
         run("ip", "-n", "client", "route", "add", "default", "via", PROXY)
         run("ip", "-n", "server", "route", "add", "default", "via", PROXY_OUT)
+        self.checked = self.popen("server", [sys.executable, "-c", CHECKED], self.load_cpu)
 
     @staticmethod
     def run_in(ns, *words):
