@@ -31,7 +31,8 @@ struct arena {
     uint32_t version;
     uint32_t owner; /* a shared one's: the process that makes blocks; 0: private */
     uint64_t size;
-    char pad[ALIGN - 24];
+    uint64_t fresh; /* a private one's: from here on no byte has been written yet */
+    char pad[ALIGN - 32];
     /* blocks follow */
 };
 
@@ -143,6 +144,19 @@ static void block_split(struct block *b, size_t need)
     __atomic_store_n(&b->size, need, __ATOMIC_RELEASE);
 }
 
+/* Fresh pages are zero, and most of a large block are never touched. In a shared arena, where nothing
+ * is freed, all are. */
+static void block_clear(struct arena *a, struct block *b)
+{
+    uint64_t from = arena_offset(a, b + 1), end = arena_offset(a, b) + b->size;
+    if (arena_is_shared(a))
+        return;
+    if (a->fresh > from)
+        memset(b + 1, 0, (a->fresh < end ? a->fresh : end) - from);
+    if (a->fresh < end + sizeof *b) /* the next header is */
+        a->fresh = end + sizeof *b;
+}
+
 static void *block_make(struct arena *a, enum arena_kind kind, uint64_t key, size_t size)
 {
     if (size > a->size)
@@ -157,9 +171,7 @@ static void *block_make(struct arena *a, enum arena_kind kind, uint64_t key, siz
         block_split(b, need);
         b->kind = kind;
         b->key = key;
-        /* Fresh pages of a shared mapping are zero, and most of them are never touched. */
-        if (!arena_is_shared(a))
-            memset(b + 1, 0, b->size - sizeof *b);
+        block_clear(a, b);
         __atomic_store_n(&b->used, 1, __ATOMIC_RELEASE);
         return b + 1;
     }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,6 +99,23 @@ Test(arena, many_rounds)
     for (size_t s = 0; s < SLOTS; s++)
         arena_free(a, slot[s].p);
     cr_expect(arena_alloc(a, (1 << 18) - 256) != NULL, "all of it has come back");
+    arena_destroy(a);
+}
+
+/* Of a large block nothing is touched before its user does, but for what was used before. */
+Test(arena, fresh_memory_costs_nothing)
+{
+    enum { PAGE = 4096, PAGES = 1024 };
+    static unsigned char resident[PAGES + 4];
+    struct arena *a = arena_new((PAGES + 4) * PAGE, -1);
+    void *small = arena_alloc(a, PAGE);
+    arena_free(a, small);
+    cr_assert(arena_alloc(a, PAGES * PAGE) != NULL);
+    cr_assert(eq(int, mincore(a, sizeof resident * PAGE, resident), 0));
+    int n = 0;
+    for (size_t i = 0; i < sizeof resident; i++)
+        n += resident[i] & 1;
+    cr_expect(n < 8, "%d pages", n);
     arena_destroy(a);
 }
 
