@@ -42,6 +42,7 @@ struct conf_link {
     uint32_t max_connections;    /* 0: no limit */
     bool fast_open;              /* TCP fast open to the dialer's server */
     bool keep;                   /* its connections stay when its interface goes down */
+    int64_t slow_start;          /* ns until it has its full share when it is back; 0: at once */
     const struct dp_addr *dns;   /* name servers, with port (53 unless given) */
     size_t n_dns;
 };
@@ -60,7 +61,10 @@ struct conf_pool {
     const struct conf_link *const *link;
     size_t n_links;
     uint32_t retries; /* other links tried after the first */
+    bool refuse;      /* links that are out are not used, not even if there are no others */
     struct conf_sticky sticky;
+    const struct conf_pool *backup; /* what is used while no link can be had; NULL: nothing */
+    bool is_backup;                 /* of the pool of this name */
 };
 
 enum { PROTO_SOCKS5 = 1, PROTO_RAW = 2 }; /* a raw listener speaks nothing else */
@@ -101,6 +105,7 @@ struct config {
     size_t n_links;
     const struct conf_pool *pool;
     size_t n_pools;
+    size_t n_backups; /* of pools: they stand behind these */
     const struct conf_listener *listener;
     size_t n_listeners;
     struct conf_timeouts timeouts;

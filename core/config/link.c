@@ -12,6 +12,7 @@ struct link_keys {
     struct dp_list dns;
     uint8_t fast_open;
     uint32_t on_down;
+    int64_t slow_start;
 };
 
 enum { ON_DOWN_RESET, ON_DOWN_KEEP };
@@ -40,12 +41,16 @@ static const struct dp_opt link_opts[] = {
      .offset = offsetof(struct link_keys, on_down),
      .dflt = "reset",
      .choices = "reset|keep"},
+    {.name = "slow-start",
+     .type = DP_DURATION,
+     .offset = offsetof(struct link_keys, slow_start),
+     .min = 0,
+     .max = 3600 * INT64_C(1000000000),
+     .dflt = "5s"},
     {.name = "health-check", .type = OPTION_LATER},
-    {.name = "backup", .type = OPTION_LATER},
     {.name = "mark", .type = OPTION_LATER},
     {.name = "table", .type = OPTION_LATER},
     {.name = "gateway", .type = OPTION_LATER},
-    {.name = "slow-start", .type = OPTION_LATER},
     {.name = "max-per-destination", .type = OPTION_LATER},
 };
 static const struct option_table link_table = OPTION_TABLE(link_opts);
@@ -103,6 +108,7 @@ static void link_build(struct build *b, const struct tree_node *entry, struct co
     link->max_connections = keys->max_connections;
     link->fast_open = keys->fast_open;
     link->keep = keys->on_down == ON_DOWN_KEEP;
+    link->slow_start = keys->slow_start;
     build_instance(b, &scope, &link_table, DP_DIALER, keys->dialer, &link->dialer);
     link_dns(&scope, &keys->dns, link);
     link_via(b, &scope, &keys->via, link);

@@ -101,21 +101,25 @@ static void check_exposure(const struct option_scope *scope, const struct listen
                      "for whom it is, or `open: yes` for everybody");
 }
 
+static const struct conf_link *pool_socket(const struct conf_pool *pool)
+{
+    for (size_t i = 0; i < pool->n_links; i++)
+        if (pool->link[i] && pool->link[i]->dialer.plugin && !link_is_tunnel(pool->link[i]))
+            return pool->link[i];
+    return pool->backup ? pool_socket(pool->backup) : NULL;
+}
+
 /* The untouched bytes of a raw listener need a server at the other end of each link. */
 static void check_raw(const struct option_scope *scope, const struct conf_listener *listener)
 {
     const struct conf_pool *pool = listener->pool;
     if (!(listener->protocols & PROTO_RAW) || !pool || !pool->link)
         return;
-    for (size_t i = 0; i < pool->n_links; i++) {
-        const struct conf_link *link = pool->link[i];
-        if (!link || !link->dialer.plugin || link_is_tunnel(link))
-            continue;
+    const struct conf_link *link = pool_socket(pool);
+    if (link)
         option_error(scope, tree_find(scope->map, "protocols"), "protocols",
                      "raw needs tunnels only, and link \"%s\" of pool \"%s\" is none", link->name,
                      pool->name);
-        return;
-    }
 }
 
 static void check_early_reply(const struct option_scope *scope,

@@ -16,7 +16,7 @@
 #define ALIGN 64
 #define ARENA_MAGIC UINT64_C(0x6170732d68637464) /* "dtch-spa" */
 #define ARENA_VERSION \
-    2 /* of what lies in blocks as well: one program writes it, another reads it */
+    3 /* of what lies in blocks as well: one program writes it, another reads it */
 
 struct block {
     uint64_t size; /* of the whole block, this header included */

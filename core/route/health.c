@@ -7,6 +7,7 @@
 #include "route/health.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "route/ramp.h"
 
 #include <xxhash.h>
 
@@ -95,12 +96,13 @@ void link_failed(const struct link *link, int64_t began_ns, int64_t now_ns, int 
         tell_out(link, now_ns, err);
 }
 
-static void back_in_use(const struct link *link)
+static void back_in_use(const struct link *link, int64_t now_ns)
 {
     struct link_shared *s = link->shared;
     if (__atomic_exchange_n(&s->retry_at, 0, __ATOMIC_ACQ_REL) == 0)
         return;
     dp_store(&s->ejections, 0);
+    ramp_begin(link, now_ns);
     if (__atomic_exchange_n(&s->told, 0, __ATOMIC_RELAXED))
         log_line(LOG_INFO, "link", "%s: in use again", link->name);
 }
@@ -115,7 +117,7 @@ void link_worked(const struct link *link, int64_t now_ns, int64_t took_ns)
     if (dp_load(&stat->fails))
         dp_store(&stat->fails, 0);
     if (!link_is_in_use(link))
-        back_in_use(link);
+        back_in_use(link, now_ns);
 }
 
 void link_renew(const struct link *link, int64_t now_ns)
@@ -124,7 +126,7 @@ void link_renew(const struct link *link, int64_t now_ns)
     dp_store(&s->renewed_at, now_ns);
     dp_store(&link->stat->fails, 0);
     if (!link_is_in_use(link))
-        back_in_use(link);
+        back_in_use(link, now_ns);
 }
 
 /* Shortly before counts only where it is known how long connecting takes. */

@@ -23,6 +23,8 @@ struct link_shared {
     uint32_t told;       /* the log says that it is out */
     int64_t told_at;     /* when it last did */
     int64_t renewed_at;  /* dials that began before say nothing of it */
+    int64_t back_at;     /* when it was last back from being out, or from no way; 0: never */
+    uint32_t offers;     /* of flows since then, while it ramps (ramp.h) */
     char name[64 + 1];   /* for who looks at a shared arena from outside */
     uint32_t generation; /* of the configuration that had it last, where several share it */
 };

@@ -3,7 +3,7 @@
  */
 #include "route/pool.h"
 #include "base/log.h"
-#include "route/health.h"
+#include "route/pick.h"
 #include "route/view.h"
 
 #include <stdlib.h>
@@ -39,6 +39,7 @@ struct pool *pool_new(struct config *config, const struct conf_pool *conf, struc
     ref_init(&pool->ref, trash, pool_destroy);
     pool->name = pool->balancer->host.name;
     pool->arena = arena;
+    pool->is_backup = conf->is_backup;
     pool->retries = conf->retries;
     pool->hash = conf_pool_hash(conf);
     pool->state =
@@ -54,46 +55,8 @@ struct pool *pool_new(struct config *config, const struct conf_pool *conf, struc
 
 bool pool_same(const struct pool *pool, const struct conf_pool *conf)
 {
-    return strcmp(pool->name, conf->name) == 0 &&
+    return strcmp(pool->name, conf->name) == 0 && pool->is_backup == conf->is_backup &&
            conf_instance_equal(&pool->balancer->conf, &conf->balancer);
-}
-
-static struct pool_view *pool_seen(const struct pool *pool)
-{
-    return __atomic_load_n(&pool->view, __ATOMIC_ACQUIRE);
-}
-
-static struct dp_pool pool_handle(const struct pool *pool, const struct pool_view *view)
-{
-    return (struct dp_pool){.size = sizeof(struct dp_pool),
-                            .slot_state = view->slot_stride,
-                            .self = pool->balancer->self,
-                            .picker = view->picker,
-                            .state = pool->state,
-                            .slots = view->slots,
-                            .view = &view->dp};
-}
-
-/* What the plugin picked, or, if that cannot be, the first allowed member. */
-static uint32_t pick_checked(struct pool *pool, const struct dp_pool *handle,
-                             const struct dp_flow *flow, uint32_t *seen)
-{
-    *seen = DP_NONE;
-    uint32_t i = instance_balancer(pool->balancer)->pick(handle, flow, seen);
-    if (i == DP_NONE || (i < handle->view->n && dp_allowed(handle, flow, i)))
-        return i;
-    /* A member may have met its limit since it was picked: that is no fault of the plugin's. */
-    bool full = i < handle->view->n && handle->view->member[i]->limit;
-    if (!full && dp_add(&pool->misled, 1) == 0)
-        log_line(LOG_WARN, "pool",
-                 "%s: its balancer picked member %u of %u, which is not allowed; "
-                 "the first allowed one is used",
-                 pool->name, i, handle->view->n);
-    *seen = DP_NONE;
-    for (i = 0; i < handle->view->n; i++)
-        if (dp_allowed(handle, flow, i))
-            return i;
-    return DP_NONE;
 }
 
 /* Raises the member's count by one if it is still what the pick rested on and below the limit. */
@@ -124,140 +87,61 @@ static uint32_t claim_record(const struct claim *claim)
     return ledger_open(claim->pool->ledger, &record);
 }
 
-/* By which families could it get there? A name may have addresses of either. */
-static uint32_t ways_to(const struct dp_addr *dest)
+/* Empty if it could not be counted: another flow was faster, or the link has met its limit. */
+static struct claim claim_make(const struct pick *pick, const struct search *s, bool exact)
 {
-    int family = addr_family(dest);
-    return family == AF_INET ? WAY_IPV4 : family == AF_INET6 ? WAY_IPV6 : WAY_ANY;
+    struct pool *pool = pick->pool;
+    struct link *link = pick->view->way[pick->member].link;
+    const struct dp_member *member = pick->view->dp.member[pick->member];
+    struct claim claim = {.pool = pool,
+                          .link = link,
+                          .slot = member->slot,
+                          .dialing = true,
+                          .trial = link == s->trial,
+                          .sticky = pick->sticky,
+                          .at_ns = s->flow->now};
+    claim.ticket = claim_record(&claim);
+    if (!count_up(link->stat, member->limit, exact ? pick->seen : DP_NONE)) {
+        if (claim.ticket)
+            ledger_close(pool->ledger, claim.ticket);
+        return (struct claim){0};
+    }
+    dp_add(&link->stat->dialing, 1);
+    if (claim.ticket)
+        ledger_count(pool->ledger, claim.ticket);
+    dp_add(&link->stat->picks, 1);
+    ref_get(&pool->ref);
+    ref_get(&link->ref);
+    return claim;
 }
 
-/* Nothing at all speaks against it. */
-static bool is_fit(const struct link *link, uint32_t ways)
+bool pool_claim(struct pool *pool, struct dp_flow *flow, struct tried *tried, struct claim *claim)
 {
-    return link_is_in_use(link) && link_has_route(link, ways);
-}
-
-/* A link that is out is for the flow that tries it, *trial then. */
-static bool may_have(const struct link *link, uint32_t ways, int64_t now_ns,
-                     const struct link **trial)
-{
-    if (!link_has_route(link, ways))
-        return false;
-    if (link_is_in_use(link) || link == *trial)
-        return true;
-    if (!link_try(link, now_ns))
-        return false;
-    *trial = link;
+    struct search s = {.flow = flow, .tried = tried, .ways = ways_to(&flow->dest)};
+    struct pick pick;
+    flow->tried = tried->slot;
+    flow->n_tried = POOL_TRIED_WORDS;
+    *claim = (struct claim){0};
+    for (unsigned try = 0; !claim->link; try++) {
+        if (!search_pick(&s, pool, &pick))
+            return false;
+        *claim = claim_make(&pick, &s, try < CLAIM_TRIES);
+    }
+    if (view_is_alone(pick.view))
+        slot_bar(tried->slot, claim->slot);
+    else
+        tried_add(tried, claim->link);
     return true;
 }
 
-static void slot_bar(uint64_t *tried, uint32_t slot)
-{
-    tried[slot / 64] |= UINT64_C(1) << (slot % 64);
-}
-
-/* The balancer has picked member i, which is not fit: asks it for another, as if those that are not
- * had been tried; if then nobody is left, those that have a way at all are better than none. */
-static uint32_t pick_around(struct pool *pool, const struct pool_view *view,
-                            const struct dp_pool *handle, const struct dp_flow *flow, uint32_t i,
-                            uint32_t *seen, const struct link **trial)
-{
-    uint32_t ways = ways_to(&flow->dest);
-    uint64_t unfit[POOL_TRIED_WORDS], lost[POOL_TRIED_WORDS];
-    struct dp_flow narrowed = *flow;
-    memcpy(unfit, flow->tried, sizeof unfit);
-    memcpy(lost, flow->tried, sizeof lost);
-    narrowed.tried = unfit;
-    while (i != DP_NONE && !may_have(view->link[i], ways, flow->now, trial)) {
-        slot_bar(unfit, view->dp.member[i]->slot);
-        i = pick_checked(pool, handle, &narrowed, seen);
-    }
-    if (i != DP_NONE)
-        return i;
-    narrowed.tried = lost;
-    while ((i = pick_checked(pool, handle, &narrowed, seen)) != DP_NONE &&
-           !link_has_way(view->link[i], ways))
-        slot_bar(lost, view->dp.member[i]->slot);
-    return i;
-}
-
-int pool_refusal(const struct pool *pool, const struct dp_flow *flow)
+void pool_bar(const struct pool *pool, struct tried *tried, bool (*bar)(const struct link *link))
 {
     const struct pool_view *view = pool_seen(pool);
-    int err = DP_ERR_NET_UNREACH;
-    for (uint32_t i = 0; i < view->dp.n; i++) {
-        if (link_has_way(view->link[i], ways_to(&flow->dest)))
-            return DP_ERR_LINK; /* but it may not be had: it is at its limit */
-        if (link_has_way(view->link[i], WAY_ANY))
-            err = DP_ERR_FAMILY;
-    }
-    return err;
-}
-
-/* The member that the flow had last time, if nothing speaks against it. */
-static uint32_t pick_again(const struct pool *pool, const struct pool_view *view,
-                           const struct dp_pool *handle, const struct dp_flow *flow, uint64_t key)
-{
-    uint64_t link = key ? sticky_get(pool->sticky, key, flow->now) : 0;
-    for (uint32_t i = 0; link && i < view->dp.n; i++)
-        if (view->link[i]->hash == link)
-            return dp_allowed(handle, flow, i) && is_fit(view->link[i], ways_to(&flow->dest))
-                       ? i
-                       : DP_NONE;
-    return DP_NONE;
-}
-
-bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct claim *claim)
-{
-    const struct pool_view *view = pool_seen(pool);
-    struct dp_pool handle = pool_handle(pool, view);
-    const struct link *trial = NULL;
-    uint32_t by = __atomic_load_n(&pool->sticky_by, __ATOMIC_ACQUIRE);
-    uint64_t key = by ? sticky_key(by, flow) : 0;
-    for (unsigned try = 0;; try++) {
-        uint32_t seen = DP_NONE, i = pick_again(pool, view, &handle, flow, key);
-        if (i == DP_NONE)
-            i = pick_checked(pool, &handle, flow, &seen);
-        if (i != DP_NONE && !is_fit(view->link[i], ways_to(&flow->dest)))
-            i = pick_around(pool, view, &handle, flow, i, &seen, &trial);
-        if (i == DP_NONE) {
-            *claim = (struct claim){0};
-            return false;
-        }
-        struct link *link = view->link[i];
-        uint32_t slot = view->dp.member[i]->slot;
-        *claim = (struct claim){.pool = pool,
-                                .link = link,
-                                .slot = slot,
-                                .dialing = true,
-                                .trial = link == trial,
-                                .sticky = key,
-                                .at_ns = flow->now};
-        claim->ticket = claim_record(claim);
-        if (!count_up(link->stat, view->dp.member[i]->limit, try < CLAIM_TRIES ? seen : DP_NONE)) {
-            if (claim->ticket)
-                ledger_close(pool->ledger, claim->ticket);
-            continue;
-        }
-        dp_add(&link->stat->dialing, 1);
-        if (claim->ticket)
-            ledger_count(pool->ledger, claim->ticket);
-        slot_bar(tried, slot);
-        dp_add(&link->stat->picks, 1);
-        ref_get(&pool->ref);
-        ref_get(&link->ref);
-        return true;
-    }
-}
-
-void pool_bar(const struct pool *pool, uint64_t *tried, bool (*bar)(const struct link *link))
-{
-    const struct pool_view *view = pool_seen(pool);
-    for (uint32_t i = 0; i < view->dp.n; i++) {
-        uint32_t slot = view->dp.member[i]->slot;
-        if (bar(view->link[i]))
-            slot_bar(tried, slot);
-    }
+    if (!view_is_alone(view))
+        tried->bar = bar;
+    for (uint32_t i = 0; view_is_alone(view) && i < view->dp.n; i++)
+        if (bar(view->way[i].link))
+            slot_bar(tried->slot, view->dp.member[i]->slot);
 }
 
 void claim_connected(struct claim *claim, int64_t now_ns)

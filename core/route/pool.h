@@ -10,12 +10,14 @@
 #include "route/ledger.h"
 #include "route/link.h"
 #include "route/sticky.h"
+#include "route/tried.h"
 
 struct pool_view;
 
 struct pool {
     struct ref ref;
     const char *name; /* the instance's copy */
+    bool is_backup;   /* it stands behind the one of this name */
     struct instance *balancer;
     struct arena *arena;
     struct ledger *ledger;  /* of a shared arena; NULL: the arena is this process's alone */
@@ -50,21 +52,19 @@ bool pool_same(const struct pool *pool, const struct conf_pool *conf);
  * are kept with their state. NULL: see errors. [main] */
 struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
                                 struct link *const *links, struct conf_errors *errors);
+/* While no link of this view can be had, those of `backup` are used. Before it is published. [main] */
+void pool_view_backup(struct pool_view *view, struct pool *backup);
 /* Publishes it; returns the one before, to be freed when no worker can hold it. [main] */
 struct pool_view *pool_swap(struct pool *pool, struct pool_view *view);
 void pool_view_free(struct pool_view *view); /* NULL is fine [main] */
 /* Frees a view that was never published. [main] */
 void pool_view_discard(struct pool_view *view);
 
-/* Words needed for a flow's `tried`: one bit for each slot of the pool. */
-#define POOL_TRIED_WORDS 16
-#define POOL_SLOTS_MAX (POOL_TRIED_WORDS * 64)
-
-/* Picks a member for the flow and claims it. flow->tried (writable through `tried`) gets its bit.
+/* Picks a link for the flow and claims it; it is noted in `tried`, which is lent to flow->tried.
  * Links that are out (health.h), or lead to their own networks only, are passed over unless no other
- * is left; links without a way there always are. Returns false, and an empty claim, when no member is
- * allowed. [worker] */
-bool pool_claim(struct pool *pool, struct dp_flow *flow, uint64_t *tried, struct claim *claim);
+ * is left, neither here nor behind; links without a way there always are. Returns false, and an empty
+ * claim, when no link is allowed. [worker] */
+bool pool_claim(struct pool *pool, struct dp_flow *flow, struct tried *tried, struct claim *claim);
 
 /* The error for a flow that had no link at all. */
 int pool_refusal(const struct pool *pool, const struct dp_flow *flow);
@@ -72,8 +72,8 @@ int pool_refusal(const struct pool *pool, const struct dp_flow *flow);
 /* The dial succeeded: it is no longer counted as dialing. [worker] */
 void claim_connected(struct claim *claim, int64_t now_ns);
 
-/* Bars the members for which bar() says so from this flow's picks. [worker] */
-void pool_bar(const struct pool *pool, uint64_t *tried, bool (*bar)(const struct link *link));
+/* Bars the links for which bar() says so from this flow's picks. [worker] */
+void pool_bar(const struct pool *pool, struct tried *tried, bool (*bar)(const struct link *link));
 
 /* The claim of a connection goes to the ledger, under the cookie of its socket: any process that has
  * the socket can go on with it. Returns its ticket; 0: there is no room, and it has been ended. */

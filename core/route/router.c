@@ -18,7 +18,7 @@ static struct link *link_take_over(const struct router *old, const struct conf_l
 
 static struct pool *pool_take_over(const struct router *old, const struct conf_pool *conf)
 {
-    for (size_t i = 0; old && i < old->config->n_pools; i++)
+    for (size_t i = 0; old && i < old->n_pools; i++)
         if (pool_same(old->pool[i], conf)) {
             ref_get(&old->pool[i]->ref);
             return old->pool[i];
@@ -64,6 +64,8 @@ static struct pool_view *view_make(struct router *r, const struct conf_pool *con
         links[i] = r->link[conf->link[i] - r->config->link];
     struct pool_view *view = pool_view_new(pool, conf, links, errors);
     free(links);
+    if (view && conf->backup)
+        pool_view_backup(view, router_pool(r, conf->backup));
     return view;
 }
 
@@ -79,20 +81,28 @@ static int sticky_make(struct router *r, const struct conf_pool *conf, struct po
     return pool->sticky ? 0 : -1;
 }
 
+static int views_make(struct router *r, struct conf_errors *errors)
+{
+    size_t failed = 0;
+    for (size_t i = 0; i < r->n_pools; i++) {
+        r->view[i] = view_make(r, &r->config->pool[i], r->pool[i], errors);
+        failed += !r->view[i];
+    }
+    return failed ? -1 : 0;
+}
+
 static int pools_make(struct router *r, const struct router *old, struct arena *arena,
                       struct trash *trash, struct conf_errors *errors)
 {
     size_t failed = 0;
-    for (size_t i = 0; i < r->config->n_pools; i++) {
+    for (size_t i = 0; i < r->n_pools; i++) {
         const struct conf_pool *conf = &r->config->pool[i];
         r->pool[i] = pool_take_over(old, conf);
         if (!r->pool[i])
             r->pool[i] = pool_new(r->config, conf, arena, trash, errors);
-        if (r->pool[i] && sticky_make(r, conf, r->pool[i], errors) == 0)
-            r->view[i] = view_make(r, conf, r->pool[i], errors);
-        failed += !r->view[i];
+        failed += !r->pool[i] || sticky_make(r, conf, r->pool[i], errors) < 0;
     }
-    return failed ? -1 : 0;
+    return failed ? -1 : views_make(r, errors);
 }
 
 struct router *router_new(struct config *config, const struct router *old, struct arena *arena,
@@ -105,36 +115,53 @@ struct router *router_new(struct config *config, const struct router *old, struc
         return NULL;
     }
     r->config = config;
+    r->n_pools = config->n_pools + config->n_backups;
     r->arena = arena;
     r->link = calloc(config->n_links + 1, sizeof(struct link *));
-    r->pool = calloc(config->n_pools + 1, sizeof(struct pool *));
-    r->view = calloc(config->n_pools + 1, sizeof(struct pool_view *));
+    r->pool = calloc(r->n_pools + 1, sizeof(struct pool *));
+    r->view = calloc(r->n_pools + 1, sizeof(struct pool_view *));
     if (!r->link || !r->pool || !r->view) {
         conf_error(errors, NULL, "out of memory");
     } else if (links_make(r, old, arena, trash, errors) == 0 &&
                pools_make(r, old, arena, trash, errors) == 0) {
         return r;
     }
-    for (size_t i = 0; r->view && i < config->n_pools; i++)
-        pool_view_discard(r->view[i]);
+    router_retract(r);
     router_free(r);
     return NULL;
 }
 
+void router_retract(struct router *r)
+{
+    for (size_t i = 0; r->view && i < r->n_pools; i++) {
+        pool_view_discard(r->view[i]);
+        r->view[i] = NULL;
+    }
+}
+
+static void pool_publish(struct router *r, size_t i)
+{
+    const struct conf_pool *conf = &r->config->pool[i];
+    dp_store(&r->pool[i]->retries, conf->retries);
+    dp_store(&r->pool[i]->sticky_ttl, conf->sticky.ttl);
+    __atomic_store_n(&r->pool[i]->sticky_by, conf->sticky.by, __ATOMIC_RELEASE);
+    r->view[i] = pool_swap(r->pool[i], r->view[i]);
+}
+
+/* New pools first, for the views of the others may lead to them. */
 void router_publish(struct router *r)
 {
-    for (size_t i = 0; i < r->config->n_pools; i++) {
-        const struct conf_pool *conf = &r->config->pool[i];
-        dp_store(&r->pool[i]->retries, conf->retries);
-        dp_store(&r->pool[i]->sticky_ttl, conf->sticky.ttl);
-        __atomic_store_n(&r->pool[i]->sticky_by, conf->sticky.by, __ATOMIC_RELEASE);
-        r->view[i] = pool_swap(r->pool[i], r->view[i]);
-    }
+    for (size_t i = 0; i < r->n_pools; i++)
+        if (!r->pool[i]->view)
+            pool_publish(r, i);
+    for (size_t i = 0; i < r->n_pools; i++)
+        if (r->view[i])
+            pool_publish(r, i);
 }
 
 void router_settle(struct router *r)
 {
-    for (size_t i = 0; i < r->config->n_pools; i++) {
+    for (size_t i = 0; i < r->n_pools; i++) {
         pool_view_free(r->view[i]);
         r->view[i] = NULL;
     }
@@ -144,7 +171,7 @@ void router_free(struct router *r)
 {
     if (!r)
         return;
-    for (size_t i = 0; r->pool && i < r->config->n_pools; i++)
+    for (size_t i = 0; r->pool && i < r->n_pools; i++)
         if (r->pool[i])
             ref_drop(&r->pool[i]->ref);
     for (size_t i = 0; r->link && i < r->config->n_links; i++)
@@ -167,7 +194,7 @@ static struct link *link_by_hash(const struct router *r, uint64_t hash)
 
 static struct pool *pool_by_hash(const struct router *r, uint64_t hash)
 {
-    for (size_t i = 0; i < r->config->n_pools; i++)
+    for (size_t i = 0; i < r->n_pools; i++)
         if (r->pool[i]->hash == hash)
             return r->pool[i];
     return NULL;

@@ -20,13 +20,15 @@ void pool_view_free(struct pool_view *view)
         return;
     if (view->picker)
         instance_balancer(view->pool->balancer)->drop(view->picker);
-    for (uint32_t i = 0; view->link && i < view->dp.n; i++)
-        ref_drop(&view->link[i]->ref);
+    for (uint32_t i = 0; view->way && i < view->dp.n; i++)
+        ref_drop(&view->way[i].link->ref);
+    if (view->backup)
+        ref_drop(&view->backup->ref);
     if (view->slots_retired)
         arena_free(view->pool->arena, view->slots);
     free(view->member);
     free(view->pointers);
-    free(view->link);
+    free(view->way);
     free(view->slot_link);
     free(view);
 }
@@ -38,15 +40,15 @@ static void slots_keep(struct pool_view *view, const struct pool_view *old)
 {
     for (uint32_t s = 0; old && s < old->n_slots && s < view->n_slots; s++)
         for (uint32_t i = 0; i < view->dp.n; i++)
-            if (old->slot_link[s] == view->link[i]) {
-                view->slot_link[s] = view->link[i];
+            if (old->slot_link[s] == view->way[i].link) {
+                view->slot_link[s] = view->way[i].link;
                 view->member[i].slot = s;
             }
 }
 
 static bool has_slot(const struct pool_view *view, uint32_t i)
 {
-    return view->slot_link[view->member[i].slot] == view->link[i];
+    return view->slot_link[view->member[i].slot] == view->way[i].link;
 }
 
 /* Gives the others a slot that neither view uses: workers still write those of the old one. */
@@ -59,7 +61,7 @@ static void slots_give(struct pool_view *view, const struct pool_view *old)
             continue;
         while (view->slot_link[s] || (shared && shared->slot_link[s]))
             s++;
-        view->slot_link[s] = view->link[i];
+        view->slot_link[s] = view->way[i].link;
         view->member[i].slot = s;
         memset((char *)view->slots + (size_t)s * view->slot_stride, 0, view->slot_stride);
     }
@@ -100,7 +102,7 @@ struct directory {
 static bool view_has(const struct pool_view *view, uint64_t link)
 {
     for (uint32_t i = 0; view && i < view->dp.n; i++)
-        if (view->link[i]->hash == link)
+        if (view->way[i].link->hash == link)
             return true;
     return false;
 }
@@ -138,12 +140,12 @@ static int slots_share(struct pool *pool, struct pool_view *view)
         return -1;
     view->slots = d + 1;
     for (uint32_t i = 0; i < view->dp.n; i++) {
-        uint32_t s = slot_find(d, view->link[i]->hash);
+        uint32_t s = slot_find(d, view->way[i].link->hash);
         if (s == POOL_SLOTS_MAX && arena_is_mine(pool->arena))
-            s = slot_take(d, view, view->link[i]->hash);
+            s = slot_take(d, view, view->way[i].link->hash);
         if (s == POOL_SLOTS_MAX)
             return -1;
-        view->slot_link[s] = view->link[i];
+        view->slot_link[s] = view->way[i].link;
         view->member[i].slot = s;
     }
     return 0;
@@ -155,7 +157,7 @@ static uint64_t view_hash(const struct pool_view *view)
     uint64_t hash = view->dp.n;
     for (uint32_t i = 0; i < view->dp.n; i++) {
         const struct dp_member *m = &view->member[i];
-        const uint64_t of[] = {hash, view->link[i]->hash, m->weight, m->usable, m->limit};
+        const uint64_t of[] = {hash, view->way[i].link->hash, m->weight, m->usable, m->limit};
         hash = XXH64(of, sizeof of, 0);
     }
     return hash;
@@ -169,7 +171,7 @@ static void members_fill(struct pool_view *view, const struct conf_pool *conf,
     for (uint32_t i = 0; i < view->dp.n; i++) {
         struct link *link = links[i];
         ref_get(&link->ref);
-        view->link[i] = link;
+        view->way[i] = (struct way){.link = link, .slow_start_ns = conf->link[i]->slow_start};
         view->pointers[i] = &view->member[i];
         view->member[i] = (struct dp_member){.size = sizeof(struct dp_member),
                                              .name = link->name,
@@ -192,8 +194,8 @@ static struct pool_view *view_alloc(struct pool *pool, size_t n)
     view->slot_stride = round8(instance_balancer(pool->balancer)->slot_state);
     view->member = calloc(n, sizeof *view->member);
     view->pointers = calloc(n, sizeof *view->pointers);
-    view->link = calloc(n, sizeof(struct link *));
-    if (view->member && view->pointers && view->link)
+    view->way = calloc(n, sizeof *view->way);
+    if (view->member && view->pointers && view->way)
         return view;
     pool_view_free(view);
     return NULL;
@@ -220,6 +222,7 @@ struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
     }
     view->dp = (struct dp_view){
         .size = sizeof view->dp, .n = (uint32_t)conf->n_links, .member = view->pointers};
+    view->refuse = conf->refuse;
     members_fill(view, conf, links);
     bool shared = arena_is_shared(pool->arena);
     view->dp.gen = shared ? view_hash(view) : ++pool->gen;
@@ -236,6 +239,12 @@ struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
         return NULL;
     }
     return view;
+}
+
+void pool_view_backup(struct pool_view *view, struct pool *backup)
+{
+    ref_get(&backup->ref);
+    view->backup = backup;
 }
 
 struct pool_view *pool_swap(struct pool *pool, struct pool_view *view)

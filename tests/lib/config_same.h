@@ -30,6 +30,7 @@ static void expect_same_links(const struct config *a, const struct config *b)
     for (size_t i = 0; i < a->n_links; i++) {
         const struct conf_link *x = &a->link[i], *y = &b->link[i];
         cr_expect(x->weight == y->weight && x->max_connections == y->max_connections);
+        cr_expect_eq(x->slow_start, y->slow_start);
         cr_expect(conf_instance_equal(&x->dialer, &y->dialer), "%s", x->name);
         cr_expect((!x->via && !y->via) ||
                   (x->via && y->via && x->via - a->link == y->via - b->link));
@@ -39,6 +40,14 @@ static void expect_same_links(const struct config *a, const struct config *b)
     }
 }
 
+static void expect_same_members(const struct config *a, const struct conf_pool *x,
+                                const struct config *b, const struct conf_pool *y)
+{
+    cr_assert_eq(x->n_links, y->n_links);
+    for (size_t k = 0; k < x->n_links; k++)
+        cr_expect_eq(x->link[k] - a->link, y->link[k] - b->link);
+}
+
 static void expect_same_pools(const struct config *a, const struct config *b)
 {
     cr_assert_eq(a->n_pools, b->n_pools);
@@ -46,9 +55,11 @@ static void expect_same_pools(const struct config *a, const struct config *b)
         const struct conf_pool *x = &a->pool[i], *y = &b->pool[i];
         cr_expect_str_eq(x->name, y->name);
         cr_expect(conf_instance_equal(&x->balancer, &y->balancer) && x->retries == y->retries);
-        cr_assert_eq(x->n_links, y->n_links);
-        for (size_t k = 0; k < x->n_links; k++)
-            cr_expect_eq(x->link[k] - a->link, y->link[k] - b->link);
+        cr_expect_eq(x->refuse, y->refuse);
+        expect_same_members(a, x, b, y);
+        cr_assert_eq(!x->backup, !y->backup);
+        if (x->backup)
+            expect_same_members(a, x->backup, b, y->backup);
     }
 }
 

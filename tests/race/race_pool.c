@@ -141,10 +141,9 @@ static uint32_t number_of(const struct link *link)
 
 static bool claim(struct thread *t, struct claim *c)
 {
-    uint64_t tried[POOL_TRIED_WORDS] = {0};
-    struct dp_flow flow = {
-        .size = sizeof flow, .proto = DP_TCP, .n_tried = POOL_TRIED_WORDS, .tried = tried};
-    if (!pool_claim(pool, &flow, tried, c)) {
+    struct tried tried = {0};
+    struct dp_flow flow = {.size = sizeof flow, .proto = DP_TCP};
+    if (!pool_claim(pool, &flow, &tried, c)) {
         t->refused++;
         return false;
     }

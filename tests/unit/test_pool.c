@@ -251,15 +251,13 @@ static struct slot_state *state_of(const struct world *w, const char *name)
 
 struct flow {
     struct dp_flow flow;
-    uint64_t tried[POOL_TRIED_WORDS];
+    struct tried tried;
 };
 
 static bool claim_by(struct world *w, struct flow *f, struct claim *c)
 {
     f->flow.size = sizeof f->flow;
-    f->flow.tried = f->tried;
-    f->flow.n_tried = POOL_TRIED_WORDS;
-    return pool_claim(pool_of(w), &f->flow, f->tried, c);
+    return pool_claim(pool_of(w), &f->flow, &f->tried, c);
 }
 
 static bool claim(struct world *w, struct claim *c)
