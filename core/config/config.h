@@ -55,11 +55,24 @@ struct conf_sticky {
     int64_t ttl; /* ns since the last such connection */
 };
 
+struct conf_pool;
+
+/* One of the two. */
+struct conf_member {
+    const struct conf_link *link;
+    const struct conf_pool *pool;
+};
+
+enum {
+    CONF_POOL_DEPTH = 4
+}; /* pools that lead to a link at most, the first and the last included */
+
 struct conf_pool {
     const char *name;
     struct conf_instance balancer;
-    const struct conf_link *const *link;
-    size_t n_links;
+    const struct conf_member *member;
+    size_t n_members;
+    uint32_t weight;  /* as a member of another pool: 1 to 65535 */
     uint32_t retries; /* other links tried after the first */
     bool refuse;      /* links that are out are not used, not even if there are no others */
     struct conf_sticky sticky;
@@ -157,7 +170,7 @@ void config_dump_plugin(const struct dp_plugin *plugin, FILE *out);
 bool conf_instance_equal(const struct conf_instance *a, const struct conf_instance *b);
 
 /* The same number in each process for a link, or pool, of the same name and options: for what makes
- * it another one, as opposed to weight, max-connections, links and retries. */
+ * it another one, as opposed to weight, limits, members, retries and what to do when all are down. */
 uint64_t conf_link_hash(const struct conf_link *link);
 uint64_t conf_pool_hash(const struct conf_pool *pool);
 

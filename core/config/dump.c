@@ -130,9 +130,12 @@ static void dump_sticky(const struct conf_sticky *sticky, FILE *out)
 static void dump_members(const struct dump *d, const char *key, const struct conf_pool *pool)
 {
     fprintf(d->out, "    %s: [", key);
-    for (size_t i = 0; i < pool->n_links; i++) {
+    for (size_t i = 0; i < pool->n_members; i++) {
         fputs(i ? ", " : "", d->out);
-        print_link_name(d, pool->link[i]);
+        if (pool->member[i].pool)
+            print_text(pool->member[i].pool->name, d->out);
+        else
+            print_link_name(d, pool->member[i].link);
     }
     fputs("]\n", d->out);
 }
@@ -147,8 +150,9 @@ static void dump_pool(const struct dump *d, const struct conf_pool *pool)
     dump_members(d, "links", pool);
     if (pool->backup)
         dump_members(d, "backup", pool->backup);
-    fprintf(d->out, "    retries: %" PRIu32 "\n    when-all-down: %s\n", pool->retries,
-            pool->refuse ? "refuse" : "try");
+    fprintf(d->out, "    weight: %" PRIu32 "\n    retries: %" PRIu32 "\n", pool->weight,
+            pool->retries);
+    fprintf(d->out, "    when-all-down: %s\n", pool->refuse ? "refuse" : "try");
     if (pool->sticky.by)
         dump_sticky(&pool->sticky, d->out);
     print_options(d, &pool->balancer);

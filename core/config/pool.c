@@ -10,7 +10,7 @@
 struct pool_keys {
     struct dp_str balancer;
     struct dp_list links, backup;
-    uint32_t retries, when_all_down;
+    uint32_t weight, retries, when_all_down;
 };
 
 enum { WHEN_ALL_DOWN_TRY, WHEN_ALL_DOWN_REFUSE };
@@ -27,6 +27,12 @@ static const struct dp_opt pool_opts[] = {
      .offset = offsetof(struct pool_keys, links),
      .min = 1,
      .max = TREE_NODES_MAX},
+    {.name = "weight",
+     .type = DP_U32,
+     .offset = offsetof(struct pool_keys, weight),
+     .min = 1,
+     .max = 65535,
+     .dflt = "1"},
     {.name = "retries",
      .type = DP_U32,
      .offset = offsetof(struct pool_keys, retries),
@@ -71,8 +77,8 @@ static const struct option_table sticky_table = OPTION_TABLE(sticky_opts);
 
 /* What all pools need to fill in their members. */
 struct members {
-    const struct conf_link **all; /* every link, for pools that name none */
-    size_t *taken_by;             /* for each link what took it last, as taker() says */
+    const struct conf_member *all; /* every link, for pools that name none */
+    size_t *taken_by;              /* for each link, then each pool, what took it last: taker() */
 };
 
 enum member_key { LINKS, BACKUP };
@@ -94,24 +100,39 @@ static void member_take(const struct option_scope *scope, const struct tree_node
     *taken_by = taker(scope, key);
 }
 
+/* A link of this name, or a pool. */
+static struct conf_member member_find(const struct build *b, const struct option_scope *scope,
+                                      const struct tree_node *node, enum member_key key,
+                                      const char *name, const struct members *members)
+{
+    const struct tree_node *link = tree_find(b->links, name), *pool = tree_find(b->pools, name);
+    struct conf_member none = {0};
+    if (link && pool) {
+        option_error(scope, node, member_keys[key],
+                     "\"%s\" is a link and a pool: which of the two?", name);
+        return none;
+    }
+    if (pool) {
+        member_take(scope, node, key, name, &members->taken_by[b->links->n + pool->index]);
+        return (struct conf_member){.pool = &b->pool[pool->index]};
+    }
+    link = build_find(scope, b->links, "link", node, member_keys[key], name);
+    if (!link)
+        return none;
+    member_take(scope, node, key, name, &members->taken_by[link->index]);
+    return (struct conf_member){.link = &b->link[link->index]};
+}
+
 static void members_named(const struct build *b, const struct option_scope *scope,
                           enum member_key key, const struct dp_list *names,
                           const struct members *members, struct conf_pool *pool)
 {
     const struct tree_node *list = tree_find(scope->map, member_keys[key]);
-    const struct conf_link **link = memory_alloc(b->memory, names->n * sizeof *link);
-    for (uint32_t i = 0; link && i < names->n; i++) {
-        const struct tree_node *node = tree_item(list, i);
-        const char *name = names->item[i].p;
-        const struct tree_node *entry =
-            build_find(scope, b->links, "link", node, member_keys[key], name);
-        if (!entry)
-            continue;
-        member_take(scope, node, key, name, &members->taken_by[entry->index]);
-        link[i] = &b->link[entry->index];
-    }
-    pool->link = link;
-    pool->n_links = names->n;
+    struct conf_member *member = memory_alloc(b->memory, names->n * sizeof *member);
+    for (uint32_t i = 0; member && i < names->n; i++)
+        member[i] = member_find(b, scope, tree_item(list, i), key, names->item[i].p, members);
+    pool->member = member;
+    pool->n_members = names->n;
 }
 
 /* A pool that names no links has all but those behind them. */
@@ -120,16 +141,16 @@ static void members_left(const struct build *b, const struct option_scope *scope
 {
     size_t n = b->config->n_links;
     if (!pool->backup) {
-        pool->link = members->all;
-        pool->n_links = n;
+        pool->member = members->all;
+        pool->n_members = n;
         return;
     }
-    const struct conf_link **link = memory_alloc(b->memory, n * sizeof *link);
-    for (size_t i = 0; link && i < n; i++)
+    struct conf_member *member = memory_alloc(b->memory, n * sizeof *member);
+    for (size_t i = 0; member && i < n; i++)
         if (members->taken_by[i] != taker(scope, BACKUP))
-            link[pool->n_links++] = &b->link[i];
-    pool->link = link;
-    if (link && pool->n_links == 0)
+            member[pool->n_members++] = members->all[i];
+    pool->member = member;
+    if (member && pool->n_members == 0)
         option_error(scope, tree_find(scope->map, "backup"), "backup",
                      "leaves no link to be used before");
 }
@@ -194,6 +215,7 @@ static void pool_build(struct build *b, const struct tree_node *entry,
     if (!keys)
         return;
     pool->name = entry->key;
+    pool->weight = keys->weight;
     pool->retries = keys->retries;
     pool->refuse = keys->when_all_down == WHEN_ALL_DOWN_REFUSE;
     pool_sticky(&scope, &pool->sticky);
@@ -232,22 +254,74 @@ const struct conf_pool *build_pool(const struct build *b, const struct option_sc
     return entry ? &b->pool[entry->index] : NULL;
 }
 
+/* ---- pools in pools ---- */
+
+/* How many pools there are from this one to a link, as far as is known of those it leads to. */
+static size_t depth_of(const struct build *b, const struct conf_pool *pool, const size_t *depth)
+{
+    size_t most = 0;
+    for (; pool; pool = pool->backup)
+        for (size_t i = 0; pool->member && i < pool->n_members; i++) {
+            const struct conf_pool *below = pool->member[i].pool;
+            size_t len = below ? depth[below - b->pool] : 0;
+            most = len > most ? len : most;
+        }
+    return most + 1;
+}
+
+/* Each round adds the pools one further up. One that is never done leads into a circle. */
+static void depths_fill(const struct build *b, size_t *depth)
+{
+    bool changed = true;
+    for (size_t round = 0; changed && round <= b->pools->n; round++) {
+        changed = false;
+        for (size_t i = 0; i < b->pools->n; i++) {
+            size_t was = depth[i];
+            depth[i] = depth_of(b, &b->pool[i], depth);
+            changed |= depth[i] != was;
+        }
+    }
+}
+
+static void depth_check(struct build *b, const struct tree_node *entry, size_t depth)
+{
+    struct option_scope scope;
+    if (depth <= CONF_POOL_DEPTH || !build_scope(b, "pool", entry, &scope))
+        return;
+    const struct tree_node *node = tree_find(entry, "links");
+    if (depth > b->pools->n)
+        option_error(&scope, node, "links", "pools in pools that go round in a circle");
+    else
+        option_error(&scope, node, "links", "%zu pools in one another; %d is the most", depth,
+                     CONF_POOL_DEPTH);
+}
+
+static void pools_check(struct build *b)
+{
+    size_t *depth = memory_alloc(b->memory, b->pools->n * sizeof *depth);
+    if (!depth)
+        return;
+    depths_fill(b, depth);
+    for (size_t i = 0; i < b->pools->n; i++)
+        depth_check(b, b->pools->item[i], depth[i]);
+}
+
 void build_pools(struct build *b)
 {
     size_t n = b->pools->n, n_backups = 0, n_links = b->config->n_links;
     for (size_t i = 0; i < n; i++)
         n_backups += tree_find(b->pools->item[i], "backup") != NULL;
+    struct conf_member *all = memory_alloc(b->memory, n_links * sizeof *all);
     struct members members = {
-        .all = memory_alloc(b->memory, n_links * sizeof *members.all),
-        .taken_by = memory_alloc(b->memory, n_links * sizeof *members.taken_by),
-    };
+        .all = all, .taken_by = memory_alloc(b->memory, (n_links + n) * sizeof *members.taken_by)};
     b->pool = memory_alloc(b->memory, (n + n_backups) * sizeof *b->pool);
-    if (!members.all || !members.taken_by || !b->pool)
+    if (!all || !members.taken_by || !b->pool)
         return;
     for (size_t i = 0; i < n_links; i++)
-        members.all[i] = &b->link[i];
+        all[i].link = &b->link[i];
     for (size_t i = 0; i < n; i++)
         pool_build(b, b->pools->item[i], &members, &b->pool[i]);
+    pools_check(b);
     b->config->pool = b->pool;
     b->config->n_pools = n;
 }

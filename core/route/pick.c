@@ -3,7 +3,8 @@
  *
  * The balancer is asked, and as long as something speaks against its answer asked again, with that
  * member counted as tried. If nobody is left less is asked for: first links that are just back, then,
- * unless `when-all-down: refuse`, any that has a way.
+ * unless `when-all-down: refuse`, any that has a way. Against a pool as a member speaks that nobody
+ * is found in it.
  */
 #include "route/pick.h"
 #include "base/log.h"
@@ -12,8 +13,11 @@
 
 #include <string.h>
 
-/* What is good enough. */
-enum need { FIT, RAMPING, A_WAY };
+/* What is good enough; IN_USE: also where a link's own networks end. */
+enum need { FIT, RAMPING, IN_USE, A_WAY };
+
+static bool search_from(struct search *s, struct pool *pool, enum need need, struct path *path,
+                        unsigned depth);
 
 uint32_t ways_to(const struct dp_addr *dest)
 {
@@ -51,117 +55,177 @@ static bool is_trial(struct search *s, const struct link *link)
     return link == s->trial;
 }
 
-static bool may_have(struct search *s, const struct pool_view *view, uint32_t i, enum need need)
+static bool may_have(struct search *s, const struct way *way, enum need need)
 {
-    const struct way *way = &view->way[i];
     const struct link *link = way->link;
-    if (need == A_WAY)
-        return link_has_way(link, s->ways) && (link_is_in_use(link) || !view->refuse);
+    if (need >= IN_USE)
+        return link_has_way(link, s->ways) && (need == A_WAY || link_is_in_use(link));
     if (!link_has_route(link, s->ways))
         return false;
     if (!link_is_in_use(link))
-        return is_trial(s, link);
+        return !s->wanted && is_trial(s, link);
     if (need == RAMPING || ramp_allows(link, way->slow_start_ns, s->flow->now))
         return true;
     s->ramping = true;
     return false;
 }
 
-/* The member that the flow had last time, if nothing speaks against it; sets the key to go by. */
-static uint32_t pick_again(const struct search *s, const struct dp_pool *handle,
-                           const struct dp_flow *flow, struct pick *pick)
+/* The member that stands at this depth is the end of the path, or the path goes on behind it. */
+static bool go_on(struct search *s, enum need need, struct path *path, unsigned depth)
 {
-    uint32_t by = __atomic_load_n(&pick->pool->sticky_by, __ATOMIC_ACQUIRE);
-    pick->sticky = by ? sticky_key(by, flow) : 0;
-    uint64_t hash = pick->sticky ? sticky_get(pick->pool->sticky, pick->sticky, flow->now) : 0;
-    for (uint32_t i = 0; hash && i < pick->view->dp.n; i++) {
-        const struct link *link = pick->view->way[i].link;
-        if (link->hash == hash)
-            return dp_allowed(handle, flow, i) && link_is_in_use(link) &&
-                           link_has_route(link, s->ways)
-                       ? i
-                       : DP_NONE;
+    const struct pick *pick = &path->at[depth];
+    const struct way *way = &pick->view->way[pick->member];
+    if (way->pool)
+        return search_from(s, way->pool, need, path, depth + 1);
+    path->n = depth + 1;
+    return may_have(s, way, need);
+}
+
+/* Is this link among those that the way leads to? */
+static bool leads_to(const struct way *way, uint64_t link, unsigned depth)
+{
+    if (way->link)
+        return way->link->hash == link;
+    for (const struct pool *pool = way->pool; pool && depth < POOL_DEPTH_MAX;) {
+        const struct pool_view *view = pool_seen(pool);
+        for (uint32_t i = 0; i < view->dp.n; i++)
+            if (leads_to(&view->way[i], link, depth + 1))
+                return true;
+        pool = view->backup;
     }
-    return DP_NONE;
+    return false;
+}
+
+/* The way to the link that the flow had last time, if nothing speaks against it; sets the key to
+ * remember it by. */
+static bool pick_again(struct search *s, const struct dp_pool *handle, const struct dp_flow *flow,
+                       struct path *path, unsigned depth)
+{
+    struct pick *pick = &path->at[depth];
+    uint32_t by = __atomic_load_n(&pick->pool->sticky_by, __ATOMIC_ACQUIRE);
+    uint64_t above = s->wanted, link = above;
+    pick->sticky = by ? sticky_key(by, flow) : 0;
+    if (!link && pick->sticky)
+        link = sticky_get(pick->pool->sticky, pick->sticky, flow->now);
+    if (!link)
+        return false;
+    uint32_t i = 0;
+    while (i < pick->view->dp.n && !leads_to(&pick->view->way[i], link, depth + 1))
+        i++;
+    if (i == pick->view->dp.n || !dp_allowed(handle, flow, i))
+        return false;
+    pick->member = i;
+    s->wanted = link;
+    bool found = go_on(s, RAMPING, path, depth) && path_link(path)->hash == link;
+    s->wanted = above;
+    return found;
 }
 
 /* The balancer has picked a member that the flow may not have: asks it for another. */
-static void pick_around(struct search *s, const struct dp_pool *handle, const struct dp_flow *flow,
-                        enum need need, struct pick *pick)
+static bool pick_around(struct search *s, const struct dp_pool *handle, const struct dp_flow *flow,
+                        enum need need, struct path *path, unsigned depth)
 {
+    struct pick *pick = &path->at[depth];
     struct dp_flow narrowed = *flow;
-    s->passed = true;
     uint64_t barred[POOL_TRIED_WORDS];
+    s->passed = true;
     memcpy(barred, flow->tried, sizeof barred);
     narrowed.tried = barred;
     do {
         slot_bar(barred, pick->view->dp.member[pick->member]->slot);
         pick->member = pick_checked(pick->pool, handle, &narrowed, &pick->seen);
-    } while (pick->member != DP_NONE && !may_have(s, pick->view, pick->member, need));
+        if (pick->member == DP_NONE)
+            return false;
+    } while (!go_on(s, need, path, depth));
+    return true;
 }
 
-static bool pick_as(struct search *s, const struct dp_flow *flow, enum need need, struct pick *pick)
+static bool pick_as(struct search *s, const struct dp_flow *flow, enum need need, struct path *path,
+                    unsigned depth)
 {
+    struct pick *pick = &path->at[depth];
     const struct dp_pool handle = pool_handle(pick->pool, pick->view);
     pick->seen = DP_NONE;
-    pick->member = pick_again(s, &handle, flow, pick);
-    if (pick->member != DP_NONE)
+    if (pick_again(s, &handle, flow, path, depth))
         return true;
     pick->member = pick_checked(pick->pool, &handle, flow, &pick->seen);
-    if (pick->member != DP_NONE && !may_have(s, pick->view, pick->member, need))
-        pick_around(s, &handle, flow, need, pick);
-    return pick->member != DP_NONE;
+    if (pick->member == DP_NONE)
+        return false;
+    return go_on(s, need, path, depth) || pick_around(s, &handle, flow, need, path, depth);
 }
 
 /* The same where what was tried is known by the links alone. */
-static bool pick_by_links(struct search *s, enum need need, struct pick *pick)
+static bool pick_by_links(struct search *s, enum need need, struct path *path, unsigned depth)
 {
+    const struct pool_view *view = path->at[depth].view;
     struct dp_flow flow = *s->flow;
     uint64_t barred[POOL_TRIED_WORDS] = {0};
-    for (uint32_t i = 0; i < pick->view->dp.n; i++)
-        if (tried_has(s->tried, pick->view->way[i].link))
-            slot_bar(barred, pick->view->dp.member[i]->slot);
+    for (uint32_t i = 0; i < view->dp.n; i++)
+        if (view->way[i].link && tried_has(s->tried, view->way[i].link))
+            slot_bar(barred, view->dp.member[i]->slot);
     flow.tried = barred;
-    return pick_as(s, &flow, need, pick);
+    return pick_as(s, &flow, need, path, depth);
 }
 
-/* From this pool, or else from the one behind it: not before the links that are just back. */
-static bool pick_from(struct search *s, struct pool *pool, enum need need, struct pick *pick)
+/* From this pool, or else from the one behind it: not before the links that are just back. While a
+ * reload is under way the old views above and the new ones below may be deeper than either: what is
+ * too deep is passed over for that moment. */
+static bool search_from(struct search *s, struct pool *pool, enum need need, struct path *path,
+                        unsigned depth)
 {
-    do {
-        pick->pool = pool;
-        pick->view = pool_seen(pool);
-        if (tried_by_links(s->tried) ? pick_by_links(s, need, pick)
-                                     : pick_as(s, s->flow, need, pick))
-            return true;
-        pool = pick->view->backup;
-    } while (pool && !(need == FIT && s->ramping));
-    return false;
+    bool ramping = s->ramping, found = false;
+    s->ramping = false;
+    while (pool && depth < POOL_DEPTH_MAX && !found && !(need == FIT && s->ramping)) {
+        const struct pool_view *view = pool_seen(pool);
+        enum need asked = need == A_WAY && view->refuse ? IN_USE : need;
+        path->at[depth].pool = pool;
+        path->at[depth].view = view;
+        found = tried_by_links(s->tried) ? pick_by_links(s, asked, path, depth)
+                                         : pick_as(s, s->flow, asked, path, depth);
+        pool = view->backup;
+    }
+    s->ramping |= ramping;
+    return found;
 }
 
-bool search_pick(struct search *s, struct pool *pool, struct pick *pick)
+bool search_path(struct search *s, struct pool *pool, struct path *path)
 {
     s->ramping = s->passed = false;
     if (s->tried->n_links == TRIED_LINKS_MAX)
         return false;
-    return pick_from(s, pool, FIT, pick) || (s->ramping && pick_from(s, pool, RAMPING, pick)) ||
-           (s->passed && pick_from(s, pool, A_WAY, pick));
+    return search_from(s, pool, FIT, path, 0) ||
+           (s->ramping && search_from(s, pool, RAMPING, path, 0)) ||
+           (s->passed && search_from(s, pool, A_WAY, path, 0));
 }
 
-static int refusal(const struct pool_view *view, uint32_t ways)
+static int worse(int a, int b)
 {
-    int err = view->backup ? refusal(pool_seen(view->backup), ways) : DP_ERR_NET_UNREACH;
-    for (uint32_t i = 0; i < view->dp.n && err != DP_ERR_LINK; i++) {
-        const struct link *link = view->way[i].link;
-        if (link_has_way(link, ways))
-            err = DP_ERR_LINK; /* but it may not be had: it is out, or at its limit */
-        else if (link_has_way(link, WAY_ANY))
-            err = DP_ERR_FAMILY;
+    return a == DP_ERR_LINK || b == DP_ERR_LINK       ? DP_ERR_LINK
+           : a == DP_ERR_FAMILY || b == DP_ERR_FAMILY ? DP_ERR_FAMILY
+                                                      : DP_ERR_NET_UNREACH;
+}
+
+/* Why a flow gets nobody: all that have a way are out, or at their limit; or which way there is not. */
+static int refusal(const struct pool *pool, uint32_t ways, unsigned depth)
+{
+    int err = DP_ERR_NET_UNREACH;
+    while (pool && depth < POOL_DEPTH_MAX) {
+        const struct pool_view *view = pool_seen(pool);
+        for (uint32_t i = 0; i < view->dp.n; i++) {
+            const struct way *way = &view->way[i];
+            if (way->pool)
+                err = worse(err, refusal(way->pool, ways, depth + 1));
+            else if (link_has_way(way->link, ways))
+                err = DP_ERR_LINK;
+            else if (link_has_way(way->link, WAY_ANY))
+                err = worse(err, DP_ERR_FAMILY);
+        }
+        pool = view->backup;
     }
     return err;
 }
 
 int pool_refusal(const struct pool *pool, const struct dp_flow *flow)
 {
-    return refusal(pool_seen(pool), ways_to(&flow->dest));
+    return refusal(pool, ways_to(&flow->dest), 0);
 }

@@ -4,7 +4,7 @@
 #ifndef ROUTE_ROUTER_H
 #define ROUTE_ROUTER_H
 
-#include "route/pool.h"
+#include "route/claim.h"
 
 struct router {
     struct config *config;

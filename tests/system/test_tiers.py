@@ -6,7 +6,7 @@ that is back gets its share little by little."""
 import re
 import time
 
-from lib import client, servers, tap, world
+from lib import client, dante, servers, tap, world
 from lib.host import Host, link_lines
 from lib.tap import case, check, equal, matches, table, wait_for, within
 from lib.upstream import Upstream
@@ -173,6 +173,111 @@ def ramp_alone(t):
         started = time.monotonic()
         equal(r.links(20), "a" * 20, "all by the link that is back")
         within(BACK_S, started, "20 connections")
+
+
+# Connections one after the other by pools in pools: inner pools, what the outer has, the links.
+NESTED = [
+    ("2x2", {"x": "links: [a, b]", "y": "links: [c, d]"}, "links: [x, y]", "acbd" * 6),
+    ("weighed", {"x": "links: [a, b], weight: 3", "y": "links: [c, d]"}, "links: [x, y]",
+     {"a": 9, "b": 9, "c": 3, "d": 3}),
+    ("a pool beside a link", {"x": "links: [a, b]"}, "links: [x, c]", "acbc" * 6),
+    ("three deep", {"x": "links: [a, b]", "z": "links: [x, c]"}, "links: [z, d]", "adcdbdcd" * 3),
+    ("by least connections", {"x": "links: [a, b]", "y": "links: [c, d]"},
+     "balancer: leastconn, links: [x, y]", "acbd" * 6),
+]
+
+
+@table("pools in pools", NESTED, needs=NEEDS)
+def nested(t, inner, outer, shares):
+    r = Rig(t, "abcd", {**inner, "all": outer})
+    seen = r.links(24)
+    if isinstance(shares, str):
+        equal(seen, shares, "links in order")
+    else:
+        equal({link: seen.count(link) for link in sorted(set(seen))}, shares, "shares of " + seen)
+
+
+@case("pools in pools: one is passed over while none of its links can be had", needs=NEEDS)
+def nested_down(t):
+    r = Rig(t, "abcd", {"x": "links: [a, b]", "y": "links: [c], backup: [d]", "all": "links: [x, y]"})
+    equal(r.links(8), "acbcacbc", "before")
+    r.w.a.down()
+    r.until_told("a: down")
+    equal(r.links(8), "bcbcbcbc", "without a")
+    r.w.b.down()
+    r.until_told("b: down")
+    equal(r.links(4), "cccc", "without b")
+    r.w.c.down()
+    r.until_told("c: down")
+    equal(r.links(4), "dddd", "without c")
+    r.w.a.up()
+    r.until_told("a: up")
+    equal(r.links(4), "adad", "with a")
+    for link in r.w.a, r.w.d:
+        link.down()
+    r.until_told("d: down")
+    wait_for("nobody is left", lambda: client.ask(r.host.addr, TARGET, r.port) == 3, BACK_S)
+
+
+@case("pools in pools: 60 at once are shared exactly, and given back", needs=NEEDS)
+def nested_held(t):
+    w = World(t, "abcd")
+    service = w.serve(servers.tell_and_hold)
+    least = "balancer: leastconn, links: [%s]"
+    pools = {"x": least % "a, b" + ", weight: 2", "y": least % "c, d", "all": least % "x, y"}
+    host = Host(t, yaml(interfaces("abcd"), pools))
+    for _ in range(2):
+        clients, seen = client.held(t, 60, host.addr, TARGET, service.port)
+        equal({link: seen.count(link) for link in "abcd"}, {"a": 20, "b": 20, "c": 10, "d": 10},
+              "held by each link")
+        for c in clients:
+            c.reset()
+        wait_for("all are over", lambda: host.fds() <= host.fds_ready + 2)
+
+
+@case("pools in pools: they change places at reloads, and no connection fails", needs=NEEDS)
+def nested_reload(t):
+    r = Rig(t, "ab", {"x": "links: [a, b]", "all": "links: [x]"})
+    shapes = [{"x": "links: [all]", "all": "links: [a, b]"}, {"all": "links: [a], backup: [b]"},
+              {"x": "links: [a]", "y": "links: [b]", "all": "links: [x], backup: [y]"},
+              {"x": "links: [a, b]", "all": "links: [x]"}]
+    for n in range(12):
+        r.host.reload(yaml(interfaces("ab"), shapes[n % len(shapes)]))
+        seen = r.links(6)
+        equal(len(seen), 6, "connections served")
+
+
+DANTE = """links:
+  a: {interface: a0}
+  b: {interface: b0}
+  c: {interface: c0}
+pools:
+  x: {links: [a, b]}
+  all: {balancer: leastconn, links: [x], backup: [c]}
+dante: {anchors: [%s], pool: all, state: STATE}
+""" % dante.ANCHOR
+
+
+@case("in danted: pools in pools, and what is behind them", needs=NEEDS + ("danted",))
+def in_danted(t):
+    w = World(t, "abc")
+    service = w.serve(servers.tell_and_hold)
+    d = dante.Balanced(t, DANTE)
+    clients, seen = client.held(t, 20, d.addr, TARGET, service.port)
+    equal({link: seen.count(link) for link in "abc"}, {"a": 10, "b": 10, "c": 0}, "held by each")
+    d.wait_active(a=10, b=10, c=0)
+    for link in w.a, w.b:
+        link.down()
+    more, seen = client.held(t, 6, d.addr, TARGET, service.port)
+    equal("".join(seen), "cccccc", "what is behind")
+    for link in w.a, w.b:
+        link.up()
+    wait_for("the first are back",
+             lambda: client.link_of(d.addr, TARGET, service.port) in "ab", 12.0, 0.2)
+    for c in clients + more:
+        c.reset()
+    service.close()
+    d.wait_active(a=0, b=0, c=0)
 
 
 tap.main()

@@ -148,7 +148,7 @@ struct world {
 struct made {
     struct config config;
     struct conf_link link[LINKS];
-    const struct conf_link *member[LINKS];
+    struct conf_member member[LINKS];
     char name[LINKS][8];
     uint32_t number[LINKS], pool_number;
     struct conf_pool pool;
@@ -169,12 +169,12 @@ static struct made *make(const char *names, size_t n, uint32_t limit, uint32_t n
                                         .dialer = {.plugin = &dialer, .conf = &m->number[i]},
                                         .weight = 1,
                                         .max_connections = limit};
-        m->member[i] = &m->link[i];
+        m->member[i].link = &m->link[i];
     }
     m->pool = (struct conf_pool){.name = "all",
                                  .balancer = {.plugin = &balancer, .conf = &m->pool_number},
-                                 .link = m->member,
-                                 .n_links = n};
+                                 .member = m->member,
+                                 .n_members = n};
     m->config = (struct config){
         .refs = REFS, .link = m->link, .n_links = n, .pool = &m->pool, .n_pools = 1};
     return m;

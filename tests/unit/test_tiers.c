@@ -8,7 +8,11 @@
 #include "route/router.h"
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define LENGTH(table) (sizeof(table) / sizeof *(table))
 #define REFS 1000000 /* configurations made by hand are never freed */
@@ -47,7 +51,7 @@ struct made {
     struct config config;
     struct conf_link link[LINKS];
     struct conf_pool pool[2 * POOLS]; /* those behind others behind them */
-    const struct conf_link *member[2 * POOLS][LINKS];
+    struct conf_member member[2 * POOLS][LINKS];
     char name[LINKS][2], pool_name[POOLS][2];
 };
 
@@ -64,10 +68,14 @@ static const uint32_t smooth; /* order of rr */
 
 static void members(struct made *m, struct conf_pool *pool, const char *names, size_t n)
 {
-    const struct conf_link **member = m->member[pool - m->pool];
+    struct conf_member *member = m->member[pool - m->pool];
     for (size_t i = 0; i < n; i++)
-        member[pool->n_links++] = &m->link[names[i] - 'a'];
-    pool->link = member;
+        if (names[i] >= 'a')
+            member[i].link = &m->link[names[i] - 'a'];
+        else
+            member[i].pool = &m->pool[names[i] - 'A'];
+    pool->member = member;
+    pool->n_members = n;
 }
 
 /* "ab|c": links a and b, behind them c. */
@@ -76,8 +84,8 @@ static void pool_make(struct made *m, size_t i, const struct dp_plugin *balancer
     struct conf_pool *pool = &m->pool[i];
     size_t first = strcspn(text, "| "), all = strcspn(text, " ");
     m->pool_name[i][0] = (char)('A' + i);
-    *pool = (struct conf_pool){.name = m->pool_name[i],
-                               .balancer = {.plugin = balancer, .conf = &smooth}};
+    *pool = (struct conf_pool){
+        .name = m->pool_name[i], .weight = 1, .balancer = {.plugin = balancer, .conf = &smooth}};
     members(m, pool, text, first);
     if (first == all)
         return;
@@ -131,6 +139,9 @@ static void world_close(struct world *w)
 {
     for (size_t i = 0; i < LINKS; i++)
         cr_expect(eq(u32, w->router->link[i]->stat->active, 0), "link %zu", i);
+    for (size_t i = 0; i < w->router->n_pools; i++)
+        cr_expect(w->router->pool[i]->stat->active == 0 && w->router->pool[i]->stat->dialing == 0,
+                  "pool %zu", i);
     router_free(w->router);
     trash_empty(&w->trash);
     arena_destroy(w->arena);
@@ -364,6 +375,232 @@ Test(tiers, reloads)
     world_close(&w);
     for (size_t i = 0; i < LENGTH(pool); i++)
         free(m[i]);
+}
+
+/* ---- pools in pools ---- */
+
+Test(nested, picks)
+{
+    static const struct {
+        const char *pools, *fault, *picks, *retries;
+        int64_t after_ms;
+        bool refuse;
+    } table[] = {
+        {"BC ab cd", "", "acbdacbd", "acdb-", 0, false},
+        {"BC abc d", "", "adbdcdad", "bdca-", 0, false},
+        {"BC ab cd", "a", "bcbdbcbd", "bcda-", 0, false},
+        {"BC ab cd", "ab", "cdcdcdcd", "cdab-", 0, false},
+        {"BC ab cd", "AB", "cdcdcdcd", "cd-", 0, false},
+        {"BC ab cd", "abcd", "acbdacbd", "acdb-", 0, false},
+        {"BC ab cd", "abcd", "--------", "-", 0, true},
+        {"BC ab cd", "ab", "AcBdcdcd", "cdab-", 1001, false},
+        {"Bc ab", "", "acbcacbc", "acb-", 0, false},
+        {"aB a", "", "aaaaaaaa", "a-", 0, false},
+        {"aB ab", "a", "bbbbbbbb", "ba-", 0, false},
+        /* pools behind links, links behind pools, and within */
+        {"a|B bc", "", "aaaaaaaa", "abc-", 0, false},
+        {"a|B bc", "a", "bcbcbcbc", "bca-", 0, false},
+        {"B|C ab cd", "ab", "cdcdcdcd", "cdab-", 0, false},
+        {"BC a|b c|d", "", "acacacac", "acdb-", 0, false},
+        {"BC a|b c|d", "a", "bcbcbcbc", "bcda-", 0, false},
+        {"BC a|b c|d", "ac", "bdbdbdbd", "bdca-", 0, false},
+        {"BC|e a|b c|d", "abcd", "eeeeeeee", "eabcd-", 0, false},
+        {"BC|e a|b c|d", "abcd", "eeeeeeee", "e-", 0, true},
+        /* as deep as may be */
+        {"B C D ab", "", "abababab", "ab-", 0, false},
+        {"B C D ab|c", "ab", "cccccccc", "cab-", 0, false},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct world w;
+        world_open(&w);
+        struct made *m = make(w.balancer, table[i].pools, 0);
+        for (size_t k = 0; k < LENGTH(m->pool); k++)
+            m->pool[k].refuse = table[i].refuse;
+        apply(&w, m);
+        fault(&w, table[i].fault);
+        w.now += table[i].after_ms * NS_PER_MS;
+        expect(picks(&w, 8), table[i].picks, i);
+        expect(retries(&w), table[i].retries, i);
+        world_close(&w);
+        free(m);
+    }
+}
+
+/* Held connections by pool and link: 3:1 between the pools by weight, 2:1 and 1:2 within. */
+Test(nested, leastconn)
+{
+    struct world w;
+    struct claim c[144];
+    world_open(&w);
+    w.balancer = fake_load("balancer-leastconn.so");
+    struct made *m = make(w.balancer, "BC ab cd", 0);
+    m->pool[1].weight = 3;
+    m->link[0].weight = m->link[3].weight = 2;
+    apply(&w, m);
+    for (size_t i = 0; i < LENGTH(c); i++) {
+        struct dp_flow flow = {.size = sizeof flow, .now = w.now};
+        struct tried tried = {0};
+        cr_assert(pool_claim(w.router->pool[0], &flow, &tried, &c[i]));
+        claim_connected(&c[i], w.now + 7);
+    }
+    static const uint32_t of_links[] = {72, 36, 12, 24}, of_pools[] = {0, 108, 36};
+    for (size_t i = 0; i < LENGTH(of_links); i++)
+        cr_expect(eq(u32, w.router->link[i]->stat->active, of_links[i]), "link %zu", i);
+    for (size_t i = 0; i < LENGTH(of_pools); i++) {
+        const struct dp_stat *stat = w.router->pool[i]->stat;
+        cr_expect(eq(u32, stat->active, of_pools[i]), "pool %zu", i);
+        cr_expect(eq(u64, stat->picks, of_pools[i]), "pool %zu", i);
+        cr_expect(eq(i64, stat->rtt, of_pools[i] ? 7 : 0), "pool %zu", i);
+    }
+    for (size_t i = 0; i < LENGTH(c); i++)
+        claim_end(&c[i], DP_OK, w.now, 2, 1);
+    cr_expect(eq(u64, w.router->pool[1]->stat->rx, 216));
+    world_close(&w);
+    free(m);
+}
+
+/* The link's limit is one for all pools; what a dial comes to is known of the pools it went through. */
+Test(nested, limits_and_failures)
+{
+    struct world w;
+    struct claim c[4];
+    world_open(&w);
+    struct made *m = make(w.balancer, "BC ab ac", 0);
+    m->link[0].max_connections = m->link[1].max_connections = m->link[2].max_connections = 1;
+    apply(&w, m);
+    char got[5] = "";
+    for (size_t i = 0; i < LENGTH(c); i++) {
+        struct dp_flow flow = {.size = sizeof flow, .now = w.now};
+        struct tried tried = {0};
+        bool has = pool_claim(w.router->pool[0], &flow, &tried, &c[i]);
+        got[i] = (char)(has ? c[i].link->name[0] : '-');
+    }
+    expect(got, "acb-", 0);
+    claim_end(&c[0], DP_ERR_LINK, w.now, 0, 0);
+    cr_expect(eq(u32, w.router->pool[1]->stat->fails, 1));
+    cr_expect(eq(u32, w.router->pool[2]->stat->fails, 0));
+    claim_end(&c[1], DP_ERR_CANCELLED, w.now, 0, 0);
+    claim_end(&c[2], DP_OK, w.now, 0, 0);
+    world_close(&w);
+    free(m);
+}
+
+/* A client keeps to its link through all pools, be the outer one sticky, or one within. */
+Test(nested, sticky)
+{
+    static const struct {
+        size_t sticky; /* pool */
+        const char *first, *then, *after;
+    } table[] = {
+        {0, "acbd", "acbd", "ccdd"},
+        {1, "acbd", "acbd", "cdcd"},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct world w;
+        char got[3][5] = {""};
+        world_open(&w);
+        struct made *m = make(w.balancer, "BC ab cd", 0);
+        m->pool[table[i].sticky].sticky = (struct conf_sticky){STICKY_CLIENT, 60 * NS_PER_S};
+        apply(&w, m);
+        for (size_t k = 0; k < 12; k++) {
+            struct dp_flow flow = {.size = sizeof flow, .now = w.now};
+            struct tried tried = {0};
+            struct claim c;
+            char client[] = "10.0.0.1";
+            client[7] = (char)('1' + k % 4);
+            if (k == 8)
+                fault(&w, "ab");
+            addr_parse_ip(&flow.client, client, 8);
+            cr_assert(pool_claim(w.router->pool[0], &flow, &tried, &c));
+            got[k / 4][k % 4] = c.link->name[0];
+            claim_connected(&c, w.now);
+            claim_end(&c, DP_OK, w.now, 0, 0);
+        }
+        expect(got[0], table[i].first, i);
+        expect(got[1], table[i].then, i);
+        expect(got[2], table[i].after, i);
+        world_close(&w);
+        free(m);
+    }
+}
+
+static volatile sig_atomic_t told_to_end;
+
+static void tell_to_end(int number)
+{
+    (void)number;
+    told_to_end = 1;
+}
+
+/* A process that claims and ends until it is told to end itself; its pid. */
+static pid_t busy_process(const struct world *w)
+{
+    pid_t pid = fork();
+    cr_assert(pid >= 0);
+    if (pid > 0)
+        return pid;
+    signal(SIGTERM, tell_to_end);
+    alarm(60);
+    struct ledger *ledger = ledger_of(w->arena);
+    for (uint64_t i = 1; !told_to_end; i++) {
+        struct dp_flow flow = {.size = sizeof flow, .now = w->now};
+        struct tried tried = {0};
+        struct claim c;
+        if (!pool_claim(w->router->pool[0], &flow, &tried, &c))
+            abort();
+        uint32_t ticket = 0;
+        if (i % 2)
+            claim_end(&c, DP_ERR_LINK, w->now, 0, 0);
+        else
+            ticket = claim_park(&c, (uint64_t)getpid() << 32 | i, w->now);
+        if (ticket)
+            router_claim_end(w->router, ledger, ticket, w->now, 0, 0);
+    }
+    _exit(0);
+}
+
+/* Processes that share the counters die at any moment: nothing stays counted on any level. */
+Test(nested, what_a_killed_process_has_claimed)
+{
+    struct world w;
+    unsigned seed = 1;
+    world_open(&w);
+    arena_destroy(w.arena);
+    w.arena = arena_new_shared((size_t)20 << 20);
+    struct made *m = make(w.balancer, "B|C D|c ef ab", 0);
+    apply(&w, m);
+    struct ledger *ledger = ledger_of(w.arena);
+    for (unsigned i = 0; i < 200; i++) {
+        pid_t pid = busy_process(&w);
+        usleep((useconds_t)rand_r(&seed) % 400 + 200);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        for (uint32_t ticket = 0; ledger_inherit(ledger, (uint32_t)pid, 0, &ticket);)
+            router_claim_end(w.router, ledger, ticket, w.now, 0, 0);
+        ledger_forget(ledger, (uint32_t)pid);
+        ledger_settle(ledger, w.arena);
+        cr_assert(eq(u32, ledger_used(ledger), 0));
+        for (size_t k = 0; k < w.router->n_pools; k++)
+            cr_assert(eq(u32, w.router->pool[k]->stat->active, 0), "round %u, pool %zu", i, k);
+    }
+    cr_expect(gt(u64, w.router->pool[3]->stat->picks, 200));
+    world_close(&w);
+    free(m);
+}
+
+/* Two pools that change places. */
+Test(nested, turned_round)
+{
+    struct world w;
+    world_open(&w);
+    struct made *m[] = {make(w.balancer, "B ab", 0), make(w.balancer, "ab A", 0)};
+    for (size_t i = 0; i < 6; i++) {
+        apply(&w, m[i % 2]);
+        expect(picks(&w, 4), "abab", i);
+    }
+    world_close(&w);
+    free(m[0]);
+    free(m[1]);
 }
 
 /* ---- slow start ---- */
