@@ -40,6 +40,7 @@ struct conf_link {
     const struct conf_link *via; /* NULL: none */
     uint32_t weight;             /* 1 to 65535 */
     uint32_t max_connections;    /* 0: no limit */
+    uint32_t max_per_dest;       /* to one destination; 0: no limit */
     bool fast_open;              /* TCP fast open to the dialer's server */
     bool keep;                   /* its connections stay when its interface goes down */
     int64_t slow_start;          /* ns until it has its full share when it is back; 0: at once */

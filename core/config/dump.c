@@ -106,6 +106,7 @@ static void dump_link(const struct dump *d, const struct conf_link *link)
     print_text(link->dialer.plugin->name, d->out);
     fprintf(d->out, "\n    weight: %" PRIu32 "\n    max-connections: %" PRIu32 "\n", link->weight,
             link->max_connections);
+    fprintf(d->out, "    max-per-destination: %" PRIu32 "\n", link->max_per_dest);
     fprintf(d->out, "    fast-open: %s\n", link->fast_open ? "yes" : "no");
     fprintf(d->out, "    on-down: %s\n", link->keep ? "keep" : "reset");
     fprintf(d->out, "    slow-start: %s\n", units_duration_text(link->slow_start, slow_start));

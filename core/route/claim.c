@@ -3,6 +3,7 @@
  */
 #include "route/claim.h"
 #include "route/pick.h"
+#include "route/quota.h"
 
 static void level_fill(struct claim_level *level, const struct pick *pick)
 {
@@ -20,7 +21,8 @@ static uint32_t claim_record(const struct claim *claim, int64_t now_ns)
     const struct pool *top = claim->level[0].pool;
     if (!top->ledger)
         return 0;
-    struct ledger_claim record = {.n_levels = claim->n_levels, .dialing = 1, .at_ns = now_ns};
+    struct ledger_claim record = {
+        .n_levels = claim->n_levels, .cell = claim->cell, .dialing = 1, .at_ns = now_ns};
     for (unsigned i = 0; i < claim->n_levels; i++) {
         const struct claim_level *level = &claim->level[i];
         record.level[i] =
@@ -69,23 +71,37 @@ static bool claim_count(const struct claim *claim, const struct path *path, bool
     return true;
 }
 
-bool claim_take(struct claim *claim, const struct path *path, int64_t now_ns, bool exact)
+/* One more to the flow's destination, where that is limited. */
+static bool quota_count(struct claim *claim, const struct path *path, const struct dp_addr *dest)
+{
+    const struct way *way = path_end(path);
+    uint64_t key = way->max_per_dest ? quota_key(way->link, dest) : 0;
+    claim->cell = 0;
+    claim->quota = way->quota;
+    return !key || quota_take(way->quota, key, way->max_per_dest, &claim->cell);
+}
+
+bool claim_take(struct claim *claim, const struct path *path, const struct dp_flow *flow,
+                bool exact)
 {
     claim->n_levels = path->n;
     for (unsigned i = 0; i < path->n; i++)
         level_fill(&claim->level[i], &path->at[i]);
     struct ledger *ledger = claim->level[0].pool->ledger;
-    claim->ticket = claim_record(claim, now_ns);
+    if (!quota_count(claim, path, &flow->dest))
+        return false;
+    claim->ticket = claim_record(claim, flow->now);
     if (!claim_count(claim, path, exact)) {
         if (claim->ticket)
             ledger_close(ledger, claim->ticket);
+        quota_give(claim->quota, claim->cell);
         return false;
     }
     if (claim->ticket)
         ledger_count(ledger, claim->ticket);
-    claim->link = path_link(path);
+    claim->link = path_end(path)->link;
     claim->dialing = true;
-    claim->at_ns = now_ns;
+    claim->at_ns = flow->now;
     claim_hold(claim);
     return true;
 }
@@ -202,6 +218,7 @@ static void claim_uncount(const struct claim *claim, int err, int64_t now_ns, ui
         level_report(level, &outcome);
         count_down(level->stat);
     }
+    quota_give(claim->quota, claim->cell);
 }
 
 void claim_end(struct claim *claim, int err, int64_t now_ns, uint64_t rx, uint64_t tx)

@@ -19,10 +19,12 @@ struct claim_level {
 
 /* What one attempt holds of a link, and of each pool on the way there; ended exactly once. */
 struct claim {
-    struct link *link; /* NULL: none, and the rest means nothing */
+    struct link *link;                        /* NULL: none, and the rest means nothing */
     struct claim_level level[POOL_DEPTH_MAX]; /* the flow's own pool first, the link's last */
     unsigned n_levels;
     uint32_t ticket; /* in the ledger; 0: none */
+    uint32_t cell;   /* in quota; 0: none */
+    struct quota *quota;
     bool dialing;
     bool trial; /* of a link that is out, until the dial has shown what becomes of it */
     int64_t at_ns, connected_ns;
@@ -30,7 +32,8 @@ struct claim {
 
 /* Takes what was picked, and counts it on each level. `exact`: only as long as nothing has moved that
  * a balancer went by. False, and no claim: it has, or a limit has been met. [worker] */
-bool claim_take(struct claim *claim, const struct path *path, int64_t now_ns, bool exact);
+bool claim_take(struct claim *claim, const struct path *path, const struct dp_flow *flow,
+                bool exact);
 
 /* The dial succeeded: it is no longer counted as dialing. [worker] */
 void claim_connected(struct claim *claim, int64_t now_ns);

@@ -27,6 +27,7 @@ struct ledger_claim {
     struct ledger_level level[LEDGER_LEVELS];
     uint32_t n_levels;
     uint32_t dialing; /* counted as such */
+    uint32_t cell;    /* of quota.h; 0: none */
     int64_t at_ns, connected_ns;
 };
 

@@ -9,6 +9,7 @@
 #include "route/pick.h"
 #include "base/log.h"
 #include "route/health.h"
+#include "route/quota.h"
 #include "route/ramp.h"
 
 #include <string.h>
@@ -55,9 +56,18 @@ static bool is_trial(struct search *s, const struct link *link)
     return link == s->trial;
 }
 
+/* It has as many connections to where the flow wants to go as it may. */
+static bool is_met(const struct search *s, const struct way *way)
+{
+    uint64_t key = quota_key(way->link, &s->flow->dest);
+    return key && quota_met(way->quota, key, way->max_per_dest);
+}
+
 static bool may_have(struct search *s, const struct way *way, enum need need)
 {
     const struct link *link = way->link;
+    if (way->max_per_dest && is_met(s, way))
+        return false;
     if (need >= IN_USE)
         return link_has_way(link, s->ways) && (need == A_WAY || link_is_in_use(link));
     if (!link_has_route(link, s->ways))
@@ -116,7 +126,7 @@ static bool pick_again(struct search *s, const struct dp_pool *handle, const str
         return false;
     pick->member = i;
     s->wanted = link;
-    bool found = go_on(s, RAMPING, path, depth) && path_link(path)->hash == link;
+    bool found = go_on(s, RAMPING, path, depth) && path_end(path)->link->hash == link;
     s->wanted = above;
     return found;
 }

@@ -35,10 +35,10 @@ struct search {
 /* False: no link is allowed. */
 bool search_path(struct search *s, struct pool *pool, struct path *path);
 
-static inline struct link *path_link(const struct path *path)
+static inline const struct way *path_end(const struct path *path)
 {
     const struct pick *last = &path->at[path->n - 1];
-    return last->view->way[last->member].link;
+    return &last->view->way[last->member];
 }
 
 /* By which families could a flow get there? A name may have addresses of either. */

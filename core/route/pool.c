@@ -76,7 +76,7 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, struct tried *tried, st
     do
         if (!search_path(&s, pool, &path))
             return false;
-    while (!claim_take(claim, &path, flow->now, try++ < CLAIM_TRIES));
+    while (!claim_take(claim, &path, flow, try++ < CLAIM_TRIES));
     claim->trial = claim->link == s.trial;
     if (s.trial && !claim->trial) /* another one was faster, with another link */
         link_untried(s.trial, flow->now);

@@ -13,11 +13,15 @@
 #include "route/sticky.h"
 #include "route/tried.h"
 
-/* A member: one of the two. */
+struct quota;
+
+/* A member: a link, or a pool. */
 struct way {
     struct link *link;
     struct pool *pool;
     int64_t slow_start_ns; /* of a link */
+    uint32_t max_per_dest; /* of a link; 0: no limit */
+    struct quota *quota;   /* what that is counted in; NULL: nothing is limited */
 };
 
 struct pool_view;

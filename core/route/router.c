@@ -2,6 +2,7 @@
  * router.c: a configuration at work.
  */
 #include "route/router.h"
+#include "route/quota.h"
 #include "route/view.h"
 
 #include <stdlib.h>
@@ -58,7 +59,9 @@ static struct way way_of(const struct router *r, const struct conf_member *conf)
     if (conf->pool)
         return (struct way){.pool = router_pool(r, conf->pool)};
     return (struct way){.link = r->link[conf->link - r->config->link],
-                        .slow_start_ns = conf->link->slow_start};
+                        .slow_start_ns = conf->link->slow_start,
+                        .max_per_dest = conf->link->max_per_dest,
+                        .quota = r->quota};
 }
 
 static struct pool_view *view_make(struct router *r, const struct conf_pool *conf,
@@ -114,6 +117,17 @@ static int pools_make(struct router *r, const struct router *old, struct arena *
     return failed ? -1 : views_make(r, errors);
 }
 
+static int quota_make(struct router *r, struct conf_errors *errors)
+{
+    bool needed = false;
+    for (size_t i = 0; i < r->config->n_links; i++)
+        needed |= r->config->link[i].max_per_dest != 0;
+    r->quota = quota_of(r->arena, needed);
+    if (needed && !r->quota)
+        conf_error(errors, NULL, "out of memory");
+    return needed && !r->quota ? -1 : 0;
+}
+
 struct router *router_new(struct config *config, const struct router *old, struct arena *arena,
                           struct trash *trash, struct conf_errors *errors)
 {
@@ -131,7 +145,7 @@ struct router *router_new(struct config *config, const struct router *old, struc
     r->view = calloc(r->n_pools + 1, sizeof(struct pool_view *));
     if (!r->link || !r->pool || !r->view) {
         conf_error(errors, NULL, "out of memory");
-    } else if (links_make(r, old, arena, trash, errors) == 0 &&
+    } else if (quota_make(r, errors) == 0 && links_make(r, old, arena, trash, errors) == 0 &&
                pools_make(r, old, arena, trash, errors) == 0) {
         return r;
     }
@@ -221,6 +235,8 @@ static void record_end(const struct router *r, const struct ledger_claim *record
                        uint64_t rx, uint64_t tx)
 {
     struct claim claim = {.n_levels = record->n_levels,
+                          .cell = r->quota ? record->cell : 0,
+                          .quota = r->quota,
                           .dialing = record->dialing,
                           .at_ns = record->at_ns,
                           .connected_ns = record->connected_ns};

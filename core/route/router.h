@@ -12,6 +12,7 @@ struct router {
     struct link **link; /* as config->link */
     struct pool **pool; /* as config->pool, also those behind them: n_pools in all */
     size_t n_pools;
+    struct quota *quota;     /* NULL: no link has ever had a limit of this kind */
     struct pool_view **view; /* of each pool: the one to publish, then the one it replaced */
 };
 

@@ -129,7 +129,7 @@ SAMPLES = {
     "by": "[client, host]", "ttl": "1m",
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
     "open": "no", "early-reply": "yes", "max-connections-per-client": "40", "fast-open": "yes",
-    "on-down": "keep", "slow-start": "0", "backup": "[lte]", "when-all-down": "refuse",
+    "on-down": "keep", "slow-start": "0", "max-per-destination": "4", "backup": "[lte]", "when-all-down": "refuse",
     "handshake": "5s", "connect": "1m", "attempt": "250ms", "idle": "0", "drain": "0",
     "anchors": "[127.0.0.2, \"fd00:dead::1\"]", "state": "dante.state",
 }

@@ -247,8 +247,26 @@ def nested_reload(t):
         equal(len(seen), 6, "connections served")
 
 
+@case("limits by destination: the rest goes by the next link, then nobody", needs=NEEDS)
+def destinations(t):
+    w = World(t, "ab")
+    services = [w.serve(servers.tell_and_hold) for _ in range(2)]
+    links = {"a": "interface: a0, max-per-destination: 4", "b": "interface: b0, max-per-destination: 6"}
+    host = Host(t, yaml(links, {"all": ""}))
+    for _ in range(2):
+        opened = []
+        for service in services:
+            clients, seen = client.held(t, 10, host.addr, TARGET, service.port)
+            opened += clients
+            equal((seen.count("a"), seen.count("b")), (4, 6), "held by each link")
+            equal(client.ask(host.addr, TARGET, service.port), 1, "reply for one more")
+        for c in opened:
+            c.reset()
+        wait_for("all are over", lambda: host.fds() <= host.fds_ready + 2)
+
+
 DANTE = """links:
-  a: {interface: a0}
+  a: {interface: a0, max-per-destination: 10}
   b: {interface: b0}
   c: {interface: c0}
 pools:

@@ -60,7 +60,7 @@ Test(config_write, every_section_and_type)
               "links:\n"
               "  wifi: {interface: \"wl#an\", weight: 3, dns: [10.64.0.1, \"[fe80::1%lo]:5353\"]}\n"
               "  lte: {address: \"fe80::2%lo\", max-connections: 200, on-down: keep,\n"
-              "        slow-start: 1500ms}\n"
+              "        slow-start: 1500ms, max-per-destination: 6}\n"
               "  vps: {dialer: socks, server: prüfung.example:1080, via: wifi, fast-open: yes}\n"
               "  tun: {dialer: socks, server: \"[fe80::1%lo]:80\", resolve: local, via: vps}\n"
               "  all: {dialer: every, flag: yes, count: 9, any: 4294967295, mode: three,\n"
@@ -176,7 +176,7 @@ Test(config_hash, what_makes_another_link_or_pool)
         {"wlan0", "wlan0", false, false, false},
         {"weight: 3", "weight: 4, max-connections: 9", false, false, false},
         {"weight: 3", "on-down: keep", false, false, false},
-        {"weight: 3", "slow-start: 0", false, false, false},
+        {"weight: 3", "slow-start: 0, max-per-destination: 1", false, false, false},
         {"links: [wifi, vps]", "links: [vps], retries: 9", false, false, false},
         {"links: [wifi, vps]", "links: [vps], backup: [wifi]", false, false, false},
         {"order: block", "order: block, when-all-down: refuse", false, false, false},

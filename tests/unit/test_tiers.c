@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "lib/plugin_fake.h"
 #include "route/health.h"
+#include "route/quota.h"
 #include "route/ramp.h"
 #include "route/router.h"
 #include <criterion/criterion.h>
@@ -601,6 +602,49 @@ Test(nested, turned_round)
     world_close(&w);
     free(m[0]);
     free(m[1]);
+}
+
+/* ---- limits by destination ---- */
+
+/* Held connections to three destinations: what is over a link's limit goes to the next, and behind. */
+Test(destinations, overflow)
+{
+    static const struct {
+        const char *pool, *got;
+    } table[] = {
+        {"ab", "abab-abab-abab-"},
+        {"a|b", "aabb-aabb-aabb-"},
+        {"B|b a", "aabb-aabb-aabb-"},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct world w;
+        struct claim c[15];
+        char got[16] = "";
+        world_open(&w);
+        struct made *m = make(w.balancer, table[i].pool, 0);
+        m->link[0].max_per_dest = m->link[1].max_per_dest = 2;
+        apply(&w, m);
+        for (size_t k = 0; k < LENGTH(c); k++) {
+            struct dp_flow flow = {.size = sizeof flow, .now = w.now};
+            struct tried tried = {0};
+            char dest[] = "0.example:80";
+            dest[0] = (char)('0' + k / 5);
+            cr_assert(eq(int, addr_parse_endpoint(&flow.dest, dest, strlen(dest)), 0));
+            bool has = pool_claim(w.router->pool[0], &flow, &tried, &c[k]);
+            got[k] = (char)(has ? c[k].link->name[0] : '-');
+            if (!has)
+                cr_expect(eq(int, pool_refusal(w.router->pool[0], &flow), DP_ERR_LINK));
+        }
+        expect(got, table[i].got, i);
+        for (size_t k = 0; k < LENGTH(c); k++)
+            if (c[k].link)
+                claim_end(&c[k], DP_OK, w.now, 0, 0);
+        struct dp_flow flow = {.size = sizeof flow, .now = w.now};
+        addr_parse_endpoint(&flow.dest, "0.example:80", 12);
+        cr_expect(not(quota_met(w.router->quota, quota_key(link_of(&w, 'a'), &flow.dest), 1)));
+        world_close(&w);
+        free(m);
+    }
 }
 
 /* ---- slow start ---- */
