@@ -218,7 +218,8 @@ static void claim_uncount(const struct claim *claim, int err, int64_t now_ns, ui
         level_report(level, &outcome);
         count_down(level->stat);
     }
-    quota_give(claim->quota, claim->cell);
+    if (claim->cell)
+        quota_give(claim->quota, claim->cell);
 }
 
 void claim_end(struct claim *claim, int err, int64_t now_ns, uint64_t rx, uint64_t tx)

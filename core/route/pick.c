@@ -20,12 +20,6 @@ enum need { FIT, RAMPING, IN_USE, A_WAY };
 static bool search_from(struct search *s, struct pool *pool, enum need need, struct path *path,
                         unsigned depth);
 
-uint32_t ways_to(const struct dp_addr *dest)
-{
-    int family = addr_family(dest);
-    return family == AF_INET ? WAY_IPV4 : family == AF_INET6 ? WAY_IPV6 : WAY_ANY;
-}
-
 /* What the plugin picked, or, if that cannot be, the first allowed member. */
 static uint32_t pick_checked(struct pool *pool, const struct dp_pool *handle,
                              const struct dp_flow *flow, uint32_t *seen)

@@ -42,6 +42,10 @@ static inline const struct way *path_end(const struct path *path)
 }
 
 /* By which families could a flow get there? A name may have addresses of either. */
-uint32_t ways_to(const struct dp_addr *dest);
+static inline uint32_t ways_to(const struct dp_addr *dest)
+{
+    int family = addr_family(dest);
+    return family == AF_INET ? WAY_IPV4 : family == AF_INET6 ? WAY_IPV6 : WAY_ANY;
+}
 
 #endif

@@ -199,7 +199,8 @@ def nested(t, inner, outer, shares):
 
 @case("pools in pools: one is passed over while none of its links can be had", needs=NEEDS)
 def nested_down(t):
-    r = Rig(t, "abcd", {"x": "links: [a, b]", "y": "links: [c], backup: [d]", "all": "links: [x, y]"})
+    r = Rig(t, "abcd", {"x": "links: [a, b]", "y": "links: [c], backup: [d]",
+                        "all": "links: [x, y]"})
     equal(r.links(8), "acbcacbc", "before")
     r.w.a.down()
     r.until_told("a: down")
@@ -251,7 +252,8 @@ def nested_reload(t):
 def destinations(t):
     w = World(t, "ab")
     services = [w.serve(servers.tell_and_hold) for _ in range(2)]
-    links = {"a": "interface: a0, max-per-destination: 4", "b": "interface: b0, max-per-destination: 6"}
+    links = {"a": "interface: a0, max-per-destination: 4",
+             "b": "interface: b0, max-per-destination: 6"}
     host = Host(t, yaml(links, {"all": ""}))
     for _ in range(2):
         opened = []
