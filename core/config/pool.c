@@ -100,25 +100,19 @@ static void member_take(const struct option_scope *scope, const struct tree_node
     *taken_by = taker(scope, key);
 }
 
-/* A link of this name, or a pool. */
+/* A link of this name, or else a pool: a file that was right before pools could be members stays so. */
 static struct conf_member member_find(const struct build *b, const struct option_scope *scope,
                                       const struct tree_node *node, enum member_key key,
                                       const char *name, const struct members *members)
 {
     const struct tree_node *link = tree_find(b->links, name), *pool = tree_find(b->pools, name);
-    struct conf_member none = {0};
-    if (link && pool) {
-        option_error(scope, node, member_keys[key],
-                     "\"%s\" is a link and a pool: which of the two?", name);
-        return none;
-    }
-    if (pool) {
+    if (!link && pool) {
         member_take(scope, node, key, name, &members->taken_by[b->links->n + pool->index]);
         return (struct conf_member){.pool = &b->pool[pool->index]};
     }
     link = build_find(scope, b->links, "link", node, member_keys[key], name);
     if (!link)
-        return none;
+        return (struct conf_member){0};
     member_take(scope, node, key, name, &members->taken_by[link->index]);
     return (struct conf_member){.link = &b->link[link->index]};
 }
