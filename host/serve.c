@@ -134,8 +134,8 @@ static int try_config(void *ctx)
         conf_error(&errors, NULL, "out of memory");
     struct router *router =
         config && arena ? router_new(config, NULL, arena, &trash, &errors) : NULL;
-    for (size_t i = 0; router && i < router->config->n_pools; i++)
-        pool_view_discard(router->view[i]);
+    if (router)
+        router_retract(router);
     if (check->reloading)
         errors_log(&errors);
     else

@@ -263,15 +263,21 @@ bool conf_check_equal(const struct conf_check *a, const struct conf_check *b)
 
 /* ---- whose it is ---- */
 
-/* Of a pool: for its links that say nothing themselves, nor a pool before it for them. */
+/* Of a pool: for its links, and those of pools in it to this depth, that say nothing themselves, nor
+ * a pool before it for them. */
 static void pool_checks(struct build *b, const struct conf_pool *pool,
-                        const struct conf_check *check)
+                        const struct conf_check *check, unsigned depth)
 {
-    for (size_t i = 0; check && i < pool->n_links; i++) {
-        struct conf_link *link = pool->link[i] ? &b->link[pool->link[i] - b->link] : NULL;
+    for (size_t i = 0; i < pool->n_members; i++) {
+        const struct conf_member *m = &pool->member[i];
+        struct conf_link *link = m->link ? &b->link[m->link - b->link] : NULL;
         if (link && !link->check)
             link->check = check;
+        if (m->pool && depth > 0)
+            pool_checks(b, m->pool, check, depth - 1);
     }
+    if (pool->backup)
+        pool_checks(b, pool->backup, check, depth);
 }
 
 /* Names that a link looks up leave by its sockets, or by those of another link below it. */
@@ -302,12 +308,24 @@ static const struct conf_check *real_check(const struct conf_check *said)
     return said && said->kind != CHECK_NONE ? said : NULL;
 }
 
+/* What a pool says is nearer to its links than what one around it does. */
+static void pools_checks(struct build *b)
+{
+    size_t n = b->config->n_pools;
+    const struct conf_check **said = memory_alloc(b->memory, n * sizeof *said);
+    for (size_t i = 0; said && i < n; i++)
+        said[i] = entry_said(b, "pool", b->pools->item[i]);
+    for (unsigned depth = 0; said && depth < CONF_POOL_DEPTH; depth++)
+        for (size_t i = 0; i < n; i++)
+            if (said[i])
+                pool_checks(b, &b->pool[i], said[i], depth);
+}
+
 void build_checks(struct build *b, const struct option_scope *top)
 {
     for (size_t i = 0; i < b->config->n_links; i++)
         b->link[i].check = entry_said(b, "link", b->links->item[i]);
-    for (size_t i = 0; i < b->config->n_pools; i++)
-        pool_checks(b, &b->pool[i], entry_said(b, "pool", b->pools->item[i]));
+    pools_checks(b);
     const struct conf_check *all = real_check(check_said(top));
     b->config->check = all;
     for (size_t i = 0; i < b->config->n_links; i++) {

@@ -55,8 +55,10 @@ struct conf_link {
     const struct conf_link *via; /* NULL: none */
     uint32_t weight;             /* 1 to 65535 */
     uint32_t max_connections;    /* 0: no limit */
+    uint32_t max_per_dest;       /* to one destination; 0: no limit */
     bool fast_open;              /* TCP fast open to the dialer's server */
     bool keep;                   /* its connections stay when its interface goes down */
+    int64_t slow_start;          /* ns until it has its full share when it is back; 0: at once */
     const struct dp_addr *dns;   /* name servers, with port (53 unless given) */
     size_t n_dns;
     const struct conf_check *check; /* its own, a pool's, or that of all; NULL: none */
@@ -70,13 +72,29 @@ struct conf_sticky {
     int64_t ttl; /* ns since the last such connection */
 };
 
+struct conf_pool;
+
+/* One of the two. */
+struct conf_member {
+    const struct conf_link *link;
+    const struct conf_pool *pool;
+};
+
+enum {
+    CONF_POOL_DEPTH = 4
+}; /* pools that lead to a link at most, the first and the last included */
+
 struct conf_pool {
     const char *name;
     struct conf_instance balancer;
-    const struct conf_link *const *link;
-    size_t n_links;
+    const struct conf_member *member;
+    size_t n_members;
+    uint32_t weight;  /* as a member of another pool: 1 to 65535 */
     uint32_t retries; /* other links tried after the first */
+    bool refuse;      /* links that are out are not used, not even if there are no others */
     struct conf_sticky sticky;
+    const struct conf_pool *backup; /* what is used while no link can be had; NULL: nothing */
+    bool is_backup;                 /* of the pool of this name */
 };
 
 enum { PROTO_SOCKS5 = 1, PROTO_RAW = 2 }; /* a raw listener speaks nothing else */
@@ -117,6 +135,7 @@ struct config {
     size_t n_links;
     const struct conf_pool *pool;
     size_t n_pools;
+    size_t n_backups; /* of pools: they stand behind these */
     const struct conf_listener *listener;
     size_t n_listeners;
     struct conf_timeouts timeouts;
@@ -172,7 +191,7 @@ bool conf_instance_equal(const struct conf_instance *a, const struct conf_instan
 bool conf_check_equal(const struct conf_check *a, const struct conf_check *b);
 
 /* The same number in each process for a link, or pool, of the same name and options: for what makes
- * it another one, as opposed to weight, max-connections, links and retries. */
+ * it another one, as opposed to weight, limits, members, retries and what to do when all are down. */
 uint64_t conf_link_hash(const struct conf_link *link);
 uint64_t conf_pool_hash(const struct conf_pool *pool);
 

@@ -115,6 +115,7 @@ static void dump_dns(const struct conf_link *link, FILE *out)
 
 static void dump_link(const struct dump *d, const struct conf_link *link)
 {
+    char slow_start[UNITS_TEXT];
     fputs("  ", d->out);
     print_link_name(d, link);
     if (d->numbered)
@@ -125,8 +126,10 @@ static void dump_link(const struct dump *d, const struct conf_link *link)
     print_text(link->dialer.plugin->name, d->out);
     fprintf(d->out, "\n    weight: %" PRIu32 "\n    max-connections: %" PRIu32 "\n", link->weight,
             link->max_connections);
+    fprintf(d->out, "    max-per-destination: %" PRIu32 "\n", link->max_per_dest);
     fprintf(d->out, "    fast-open: %s\n", link->fast_open ? "yes" : "no");
     fprintf(d->out, "    on-down: %s\n", link->keep ? "keep" : "reset");
+    fprintf(d->out, "    slow-start: %s\n", units_duration_text(link->slow_start, slow_start));
     if (link->via) {
         fputs("    via: ", d->out);
         print_link_name(d, link->via);
@@ -147,18 +150,32 @@ static void dump_sticky(const struct conf_sticky *sticky, FILE *out)
             units_duration_text(sticky->ttl, ttl));
 }
 
+static void dump_members(const struct dump *d, const char *key, const struct conf_pool *pool)
+{
+    fprintf(d->out, "    %s: [", key);
+    for (size_t i = 0; i < pool->n_members; i++) {
+        fputs(i ? ", " : "", d->out);
+        if (pool->member[i].pool)
+            print_text(pool->member[i].pool->name, d->out);
+        else
+            print_link_name(d, pool->member[i].link);
+    }
+    fputs("]\n", d->out);
+}
+
 static void dump_pool(const struct dump *d, const struct conf_pool *pool)
 {
     fputs("  ", d->out);
     print_text(pool->name, d->out);
     fputs(":\n    balancer: ", d->out);
     print_text(pool->balancer.plugin->name, d->out);
-    fputs("\n    links: [", d->out);
-    for (size_t i = 0; i < pool->n_links; i++) {
-        fputs(i ? ", " : "", d->out);
-        print_link_name(d, pool->link[i]);
-    }
-    fprintf(d->out, "]\n    retries: %" PRIu32 "\n", pool->retries);
+    fputc('\n', d->out);
+    dump_members(d, "links", pool);
+    if (pool->backup)
+        dump_members(d, "backup", pool->backup);
+    fprintf(d->out, "    weight: %" PRIu32 "\n    retries: %" PRIu32 "\n", pool->weight,
+            pool->retries);
+    fprintf(d->out, "    when-all-down: %s\n", pool->refuse ? "refuse" : "try");
     if (pool->sticky.by)
         dump_sticky(&pool->sticky, d->out);
     print_options(d, &pool->balancer);

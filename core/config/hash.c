@@ -67,5 +67,7 @@ uint64_t conf_pool_hash(const struct conf_pool *pool)
     uint64_t hash = 0;
     hash_text(&hash, pool->name);
     hash_instance(&hash, &pool->balancer);
+    if (pool->is_backup)
+        hash_text(&hash, "backup");
     return hash;
 }

@@ -8,10 +8,11 @@
 
 struct link_keys {
     struct dp_str dialer, via;
-    uint32_t weight, max_connections;
+    uint32_t weight, max_connections, max_per_dest;
     struct dp_list dns;
     uint8_t fast_open;
     uint32_t on_down;
+    int64_t slow_start;
 };
 
 enum { ON_DOWN_RESET, ON_DOWN_KEEP };
@@ -32,6 +33,11 @@ static const struct dp_opt link_opts[] = {
     {.name = "max-connections",
      .type = DP_U32,
      .offset = offsetof(struct link_keys, max_connections)},
+    {.name = "max-per-destination",
+     .type = DP_U32,
+     .offset = offsetof(struct link_keys, max_per_dest),
+     .min = 0,
+     .max = 1000000},
     {.name = "via", .type = DP_STRING, .offset = offsetof(struct link_keys, via)},
     {.name = "dns", .type = DP_LIST, .offset = offsetof(struct link_keys, dns)},
     {.name = "fast-open", .type = DP_BOOL, .offset = offsetof(struct link_keys, fast_open)},
@@ -40,10 +46,13 @@ static const struct dp_opt link_opts[] = {
      .offset = offsetof(struct link_keys, on_down),
      .dflt = "reset",
      .choices = "reset|keep"},
+    {.name = "slow-start",
+     .type = DP_DURATION,
+     .offset = offsetof(struct link_keys, slow_start),
+     .min = 0,
+     .max = 3600 * INT64_C(1000000000),
+     .dflt = "5s"},
     {.name = "health-check", .type = OPTION_ANY},
-    {.name = "backup", .type = OPTION_LATER},
-    {.name = "slow-start", .type = OPTION_LATER},
-    {.name = "max-per-destination", .type = OPTION_LATER},
 };
 static const struct option_table link_table = OPTION_TABLE(link_opts);
 
@@ -98,8 +107,10 @@ static void link_build(struct build *b, const struct tree_node *entry, struct co
     link->name = entry->key;
     link->weight = keys->weight;
     link->max_connections = keys->max_connections;
+    link->max_per_dest = keys->max_per_dest;
     link->fast_open = keys->fast_open;
     link->keep = keys->on_down == ON_DOWN_KEEP;
+    link->slow_start = keys->slow_start;
     build_instance(b, &scope, &link_table, DP_DIALER, keys->dialer, &link->dialer);
     link_dns(&scope, &keys->dns, link);
     link_via(b, &scope, &keys->via, link);

@@ -101,21 +101,32 @@ static void check_exposure(const struct option_scope *scope, const struct listen
                      "for whom it is, or `open: yes` for everybody");
 }
 
+/* A link of this pool, or behind it, or of a pool in it, that is no tunnel. Circles are reported
+ * elsewhere, as what is too deep. */
+static const struct conf_link *pool_socket(const struct conf_pool *pool, unsigned depth)
+{
+    for (; pool && pool->member && depth < CONF_POOL_DEPTH; pool = pool->backup)
+        for (size_t i = 0; i < pool->n_members; i++) {
+            const struct conf_link *link = pool->member[i].link;
+            if (link && link->dialer.plugin && !link_is_tunnel(link))
+                return link;
+            if (pool->member[i].pool && (link = pool_socket(pool->member[i].pool, depth + 1)))
+                return link;
+        }
+    return NULL;
+}
+
 /* The untouched bytes of a raw listener need a server at the other end of each link. */
 static void check_raw(const struct option_scope *scope, const struct conf_listener *listener)
 {
     const struct conf_pool *pool = listener->pool;
-    if (!(listener->protocols & PROTO_RAW) || !pool || !pool->link)
+    if (!(listener->protocols & PROTO_RAW) || !pool)
         return;
-    for (size_t i = 0; i < pool->n_links; i++) {
-        const struct conf_link *link = pool->link[i];
-        if (!link || !link->dialer.plugin || link_is_tunnel(link))
-            continue;
+    const struct conf_link *link = pool_socket(pool, 0);
+    if (link)
         option_error(scope, tree_find(scope->map, "protocols"), "protocols",
                      "raw needs tunnels only, and link \"%s\" of pool \"%s\" is none", link->name,
                      pool->name);
-        return;
-    }
 }
 
 static void check_early_reply(const struct option_scope *scope,

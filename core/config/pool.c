@@ -9,9 +9,11 @@
 
 struct pool_keys {
     struct dp_str balancer;
-    struct dp_list links;
-    uint32_t retries;
+    struct dp_list links, backup;
+    uint32_t weight, retries, when_all_down;
 };
+
+enum { WHEN_ALL_DOWN_TRY, WHEN_ALL_DOWN_REFUSE };
 
 static const struct dp_opt pool_opts[] = {
     {.name = "balancer",
@@ -25,16 +27,30 @@ static const struct dp_opt pool_opts[] = {
      .offset = offsetof(struct pool_keys, links),
      .min = 1,
      .max = TREE_NODES_MAX},
+    {.name = "weight",
+     .type = DP_U32,
+     .offset = offsetof(struct pool_keys, weight),
+     .min = 1,
+     .max = 65535,
+     .dflt = "1"},
     {.name = "retries",
      .type = DP_U32,
      .offset = offsetof(struct pool_keys, retries),
      .min = 0,
      .max = 15,
      .dflt = "2"},
-    {.name = "backup", .type = OPTION_LATER},
+    {.name = "backup",
+     .type = DP_LIST,
+     .offset = offsetof(struct pool_keys, backup),
+     .min = 1,
+     .max = TREE_NODES_MAX},
+    {.name = "when-all-down",
+     .type = DP_ENUM,
+     .offset = offsetof(struct pool_keys, when_all_down),
+     .dflt = "try",
+     .choices = "try|refuse"},
     {.name = "sticky", .type = OPTION_MAP},
     {.name = "health-check", .type = OPTION_ANY},
-    {.name = "when-all-down", .type = OPTION_LATER},
 };
 static const struct option_table pool_table = OPTION_TABLE(pool_opts);
 
@@ -61,38 +77,76 @@ static const struct option_table sticky_table = OPTION_TABLE(sticky_opts);
 
 /* What all pools need to fill in their members. */
 struct members {
-    const struct conf_link **all; /* every link, for pools that name none */
-    size_t *taken_by;             /* for each link the last pool that took it, from 1 */
+    const struct conf_member *all; /* every link, for pools that name none */
+    size_t *taken_by;              /* for each link, then each pool, what took it last: taker() */
 };
 
-static const struct conf_link *member_find(const struct build *b, const struct option_scope *scope,
-                                           uint32_t i, const char *name, size_t *taken_by)
+enum member_key { LINKS, BACKUP };
+static const char *const member_keys[] = {"links", "backup"};
+
+/* A pool's key, as a number from 1. */
+static size_t taker(const struct option_scope *scope, enum member_key key)
 {
-    const struct tree_node *node = tree_item(tree_find(scope->map, "links"), i);
-    const struct tree_node *entry = build_find(scope, b->links, "link", node, "links", name);
-    if (!entry)
-        return NULL;
-    size_t pool = scope->map->index + 1;
-    if (taken_by[entry->index] == pool)
-        option_error(scope, node, "links", "\"%s\" is named twice", name);
-    taken_by[entry->index] = pool;
-    return &b->link[entry->index];
+    return 2 * scope->map->index + key + 1;
 }
 
-static void pool_members(const struct build *b, const struct option_scope *scope,
-                         const struct dp_list *links, const struct members *members,
-                         struct conf_pool *pool)
+static void member_take(const struct option_scope *scope, const struct tree_node *node,
+                        enum member_key key, const char *name, size_t *taken_by)
 {
-    if (!tree_find(scope->map, "links")) {
-        pool->link = members->all;
-        pool->n_links = b->config->n_links;
+    if (*taken_by == taker(scope, key))
+        option_error(scope, node, member_keys[key], "\"%s\" is named twice", name);
+    else if (*taken_by == taker(scope, LINKS))
+        option_error(scope, node, member_keys[key], "\"%s\" is one of links already", name);
+    *taken_by = taker(scope, key);
+}
+
+/* A link of this name, or else a pool: a file that was right before pools could be members stays so. */
+static struct conf_member member_find(const struct build *b, const struct option_scope *scope,
+                                      const struct tree_node *node, enum member_key key,
+                                      const char *name, const struct members *members)
+{
+    const struct tree_node *link = tree_find(b->links, name), *pool = tree_find(b->pools, name);
+    if (!link && pool) {
+        member_take(scope, node, key, name, &members->taken_by[b->links->n + pool->index]);
+        return (struct conf_member){.pool = &b->pool[pool->index]};
+    }
+    link = build_find(scope, b->links, "link", node, member_keys[key], name);
+    if (!link)
+        return (struct conf_member){0};
+    member_take(scope, node, key, name, &members->taken_by[link->index]);
+    return (struct conf_member){.link = &b->link[link->index]};
+}
+
+static void members_named(const struct build *b, const struct option_scope *scope,
+                          enum member_key key, const struct dp_list *names,
+                          const struct members *members, struct conf_pool *pool)
+{
+    const struct tree_node *list = tree_find(scope->map, member_keys[key]);
+    struct conf_member *member = memory_alloc(b->memory, names->n * sizeof *member);
+    for (uint32_t i = 0; member && i < names->n; i++)
+        member[i] = member_find(b, scope, tree_item(list, i), key, names->item[i].p, members);
+    pool->member = member;
+    pool->n_members = names->n;
+}
+
+/* A pool that names no links has all but those behind them. */
+static void members_left(const struct build *b, const struct option_scope *scope,
+                         const struct members *members, struct conf_pool *pool)
+{
+    size_t n = b->config->n_links;
+    if (!pool->backup) {
+        pool->member = members->all;
+        pool->n_members = n;
         return;
     }
-    const struct conf_link **link = memory_alloc(b->memory, links->n * sizeof *link);
-    for (uint32_t i = 0; link && i < links->n; i++)
-        link[i] = member_find(b, scope, i, links->item[i].p, members->taken_by);
-    pool->link = link;
-    pool->n_links = links->n;
+    struct conf_member *member = memory_alloc(b->memory, n * sizeof *member);
+    for (size_t i = 0; member && i < n; i++)
+        if (members->taken_by[i] != taker(scope, BACKUP))
+            member[pool->n_members++] = members->all[i];
+    pool->member = member;
+    if (member && pool->n_members == 0)
+        option_error(scope, tree_find(scope->map, "backup"), "backup",
+                     "leaves no link to be used before");
 }
 
 static uint32_t sticky_by(const struct option_scope *scope, const struct dp_list *by)
@@ -130,6 +184,21 @@ static void pool_sticky(const struct option_scope *pool, struct conf_sticky *sti
     sticky->ttl = keys->ttl;
 }
 
+/* The pool behind this one: the same balancer, over what `backup` names. */
+static void pool_backup(struct build *b, const struct option_scope *scope,
+                        const struct dp_list *names, const struct members *members,
+                        struct conf_pool *pool)
+{
+    struct conf_pool *backup = &b->pool[b->pools->n + b->config->n_backups++];
+    *backup = (struct conf_pool){.name = pool->name,
+                                 .balancer = pool->balancer,
+                                 .refuse = pool->refuse,
+                                 .sticky = pool->sticky,
+                                 .is_backup = true};
+    members_named(b, scope, BACKUP, names, members, backup);
+    pool->backup = backup;
+}
+
 static void pool_build(struct build *b, const struct tree_node *entry,
                        const struct members *members, struct conf_pool *pool)
 {
@@ -140,10 +209,18 @@ static void pool_build(struct build *b, const struct tree_node *entry,
     if (!keys)
         return;
     pool->name = entry->key;
+    pool->weight = keys->weight;
     pool->retries = keys->retries;
+    pool->refuse = keys->when_all_down == WHEN_ALL_DOWN_REFUSE;
     pool_sticky(&scope, &pool->sticky);
     build_instance(b, &scope, &pool_table, DP_BALANCER, keys->balancer, &pool->balancer);
-    pool_members(b, &scope, &keys->links, members, pool);
+    bool named = tree_find(entry, "links") != NULL;
+    if (named)
+        members_named(b, &scope, LINKS, &keys->links, members, pool);
+    if (tree_find(entry, "backup"))
+        pool_backup(b, &scope, &keys->backup, members, pool);
+    if (!named)
+        members_left(b, &scope, members, pool);
 }
 
 static void pool_missing(const struct build *b, const struct option_scope *scope)
@@ -171,20 +248,74 @@ const struct conf_pool *build_pool(const struct build *b, const struct option_sc
     return entry ? &b->pool[entry->index] : NULL;
 }
 
+/* ---- pools in pools ---- */
+
+/* How many pools there are from this one to a link, as far as is known of those it leads to. */
+static size_t depth_of(const struct build *b, const struct conf_pool *pool, const size_t *depth)
+{
+    size_t most = 0;
+    for (; pool; pool = pool->backup)
+        for (size_t i = 0; pool->member && i < pool->n_members; i++) {
+            const struct conf_pool *below = pool->member[i].pool;
+            size_t len = below ? depth[below - b->pool] : 0;
+            most = len > most ? len : most;
+        }
+    return most + 1;
+}
+
+/* Each round adds the pools one further up. One that is never done leads into a circle. */
+static void depths_fill(const struct build *b, size_t *depth)
+{
+    bool changed = true;
+    for (size_t round = 0; changed && round <= b->pools->n; round++) {
+        changed = false;
+        for (size_t i = 0; i < b->pools->n; i++) {
+            size_t was = depth[i];
+            depth[i] = depth_of(b, &b->pool[i], depth);
+            changed |= depth[i] != was;
+        }
+    }
+}
+
+static void depth_check(struct build *b, const struct tree_node *entry, size_t depth)
+{
+    struct option_scope scope;
+    if (depth <= CONF_POOL_DEPTH || !build_scope(b, "pool", entry, &scope))
+        return;
+    const struct tree_node *node = tree_find(entry, "links");
+    if (depth > b->pools->n)
+        option_error(&scope, node, "links", "pools in pools that go round in a circle");
+    else
+        option_error(&scope, node, "links", "%zu pools in one another; %d is the most", depth,
+                     CONF_POOL_DEPTH);
+}
+
+static void pools_check(struct build *b)
+{
+    size_t *depth = memory_alloc(b->memory, b->pools->n * sizeof *depth);
+    if (!depth)
+        return;
+    depths_fill(b, depth);
+    for (size_t i = 0; i < b->pools->n; i++)
+        depth_check(b, b->pools->item[i], depth[i]);
+}
+
 void build_pools(struct build *b)
 {
-    size_t n = b->pools->n, n_links = b->config->n_links;
+    size_t n = b->pools->n, n_backups = 0, n_links = b->config->n_links;
+    for (size_t i = 0; i < n; i++)
+        n_backups += tree_find(b->pools->item[i], "backup") != NULL;
+    struct conf_member *all = memory_alloc(b->memory, n_links * sizeof *all);
     struct members members = {
-        .all = memory_alloc(b->memory, n_links * sizeof *members.all),
-        .taken_by = memory_alloc(b->memory, n_links * sizeof *members.taken_by),
-    };
-    b->pool = memory_alloc(b->memory, n * sizeof *b->pool);
-    if (!members.all || !members.taken_by || !b->pool)
+        .all = all, .taken_by = memory_alloc(b->memory, (n_links + n) * sizeof *members.taken_by)};
+    b->pool = memory_alloc(b->memory, (n + n_backups) * sizeof *b->pool);
+    if (!all || !members.taken_by || !b->pool)
         return;
     for (size_t i = 0; i < n_links; i++)
-        members.all[i] = &b->link[i];
+        all[i].link = &b->link[i];
     for (size_t i = 0; i < n; i++)
         pool_build(b, b->pools->item[i], &members, &b->pool[i]);
+    pools_check(b);
     b->config->pool = b->pool;
     b->config->n_pools = n;
 }

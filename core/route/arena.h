@@ -22,7 +22,9 @@ enum arena_kind {
     ARENA_SLOTS,
     ARENA_LEDGER,
     ARENA_OWNER,
-    ARENA_STICKY
+    ARENA_STICKY,
+    ARENA_POOL_STAT,
+    ARENA_QUOTA
 };
 
 /* Room for `size` bytes; untouched pages cost nothing. `fd` -1: memory of this process alone. Else

@@ -38,7 +38,7 @@ struct dial {
     void (*over)(struct dial *d, void *ctx, int err);
     void *ctx;
     struct dial_request request;
-    uint64_t tried[POOL_TRIED_WORDS];
+    struct tried tried;
     struct lane lane[LANES_MAX];
     unsigned n_lanes;
     unsigned tries_left;
@@ -222,7 +222,7 @@ static int dial_next(struct dial *d)
     while (go_on && d->tries_left > 0 && d->n_lanes < LANES_MAX) {
         struct lane *lane = &d->lane[d->n_lanes];
         d->request.flow.now = io_now(d->env->io);
-        if (!pool_claim(d->request.pool, &d->request.flow, d->tried, &lane->claim))
+        if (!pool_claim(d->request.pool, &d->request.flow, &d->tried, &lane->claim))
             break;
         d->tries_left -= !lane->claim.trial; /* that one is tried for its own sake */
         d->request.flow.attempt++;
@@ -306,8 +306,6 @@ static void request_copy(struct dial *d, const struct dial_request *request)
     d->request = *request;
     d->request.flow.size = sizeof d->request.flow;
     d->request.flow.proto = DP_TCP;
-    d->request.flow.tried = d->tried;
-    d->request.flow.n_tried = POOL_TRIED_WORDS;
     ref_get(&request->pool->ref);
 }
 

@@ -5,6 +5,7 @@
 #define ROUTE_DIAL_H
 
 #include "route/attempt.h"
+#include "route/claim.h"
 
 struct dial_request {
     struct pool *pool;

@@ -7,6 +7,7 @@
 #include "route/health.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "route/ramp.h"
 
 #include <inttypes.h>
 #include <xxhash.h>
@@ -179,13 +180,14 @@ static void row_end(const struct link *link)
         dp_store(&link->shared->silences, 0);
 }
 
-static void back_in_use(const struct link *link)
+static void back_in_use(const struct link *link, int64_t now_ns)
 {
     struct link_shared *s = link->shared;
     if (__atomic_exchange_n(&s->retry_at, 0, __ATOMIC_ACQ_REL) == 0)
         return;
     dp_store(&s->ejections, 0);
     dp_store(&s->outcomes, 0);
+    ramp_begin(link, now_ns);
     if (__atomic_exchange_n(&s->told, 0, __ATOMIC_RELAXED) && !link_fails_checks(link))
         log_line(LOG_INFO, "link", "%s: in use again", link->name);
 }
@@ -217,7 +219,7 @@ void link_worked(const struct link *link, int64_t now_ns, int64_t took_ns)
     row_end(link);
     outcome_add(link, false);
     if (!link_is_in_use(link) && now_ns - took_ns > dp_load(&link->shared->rated_at))
-        back_in_use(link);
+        back_in_use(link, now_ns);
 }
 
 void link_renew(const struct link *link, int64_t now_ns)
@@ -227,7 +229,7 @@ void link_renew(const struct link *link, int64_t now_ns)
     dp_store(&s->outcomes, 0);
     row_end(link);
     if (!link_is_in_use(link))
-        back_in_use(link);
+        back_in_use(link, now_ns);
 }
 
 /* The first trial is the second ejection in a row. */
@@ -266,6 +268,7 @@ static void check_back(const struct link *link, int64_t now_ns)
 {
     dp_store(&link->shared->told, 0);
     link_renew(link, now_ns);
+    ramp_begin(link, now_ns);
     dp_store(&link->shared->check, 0);
 }
 

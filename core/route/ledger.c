@@ -6,8 +6,8 @@
  * a full table as in an empty one; a claim without a cookie may stand anywhere.
  *
  * A claim has its entry from before it is counted until after it is not any more, with `counted` 0
- * meanwhile. If its process dies just then nobody can say how far it got: the link is in doubt, and
- * its numbers are counted again in a moment in which no entry changes.
+ * meanwhile. If its process dies just then nobody can say how far it got: what it counts on is in
+ * doubt, and those numbers are counted again in a moment in which no entry changes.
  */
 #include "route/ledger.h"
 
@@ -17,11 +17,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ENTRIES 65536u  /* 6 MiB that are touched as they are used */
+#define ENTRIES 65536u  /* 8 MiB that are touched as they are used */
 #define REACH 64u       /* entries looked at for one cookie */
 #define PROCESSES 4096u /* at once, with claims */
 #define PROCESS_REACH 64u
-#define DOUBTS 16 /* links at once; of one more a number may stay wrong */
+#define DOUBTS 32 /* links and pools at once; of one more a number may stay wrong */
 #define ON_ITS_WAY LEDGER_ON_ITS_WAY
 
 struct entry {
@@ -41,7 +41,7 @@ struct process {
 struct ledger {
     uint32_t sent;          /* entries on their way; atomic */
     uint32_t changes;       /* of what is counted; atomic */
-    uint64_t doubt[DOUBTS]; /* `stat` of links; 0: none; atomic */
+    uint64_t doubt[DOUBTS]; /* `stat` of levels; 0: none; atomic */
     struct process process[PROCESSES];
     struct entry entry[ENTRIES];
 };
@@ -148,7 +148,8 @@ bool ledger_uncount(struct ledger *l, uint32_t ticket, struct ledger_claim *clai
     struct entry *e = entry_at(l, ticket);
     __atomic_fetch_add(&l->changes, 1, __ATOMIC_ACQ_REL);
     bool counted = __atomic_exchange_n(&e->counted, 0, __ATOMIC_ACQ_REL) != 0;
-    *claim = e->claim;
+    if (claim)
+        *claim = e->claim;
     return counted;
 }
 
@@ -259,6 +260,20 @@ static void doubt(struct ledger *l, uint64_t stat)
     }
 }
 
+static void doubt_all(struct ledger *l, const struct ledger_claim *claim)
+{
+    for (uint32_t i = 0; i < claim->n_levels; i++)
+        doubt(l, claim->level[i].stat);
+}
+
+static bool counts_on(const struct ledger_claim *claim, uint64_t stat)
+{
+    for (uint32_t i = 0; i < claim->n_levels && i < LEDGER_LEVELS; i++)
+        if (claim->level[i].stat == stat)
+            return true;
+    return false;
+}
+
 bool ledger_inherit(struct ledger *l, uint32_t pid, int64_t sent_before_ns, uint32_t *ticket)
 {
     struct process *p = pid == ON_ITS_WAY ? NULL : process_of(l, pid, false);
@@ -271,7 +286,7 @@ bool ledger_inherit(struct ledger *l, uint32_t pid, int64_t sent_before_ns, uint
         bool ours = pid != ON_ITS_WAY ? owner_swap(l, e, pid, self())
                                       : e->sent_ns < sent_before_ns && entry_arrive(l, e);
         if (ours && !__atomic_load_n(&e->counted, __ATOMIC_ACQUIRE))
-            doubt(l, e->claim.stat);
+            doubt_all(l, &e->claim);
         if (ours)
             return true;
     }
@@ -285,12 +300,12 @@ void ledger_forget(struct ledger *l, uint32_t pid)
         __atomic_store_n(&p->pid, 0, __ATOMIC_RELEASE);
 }
 
-/* Adds up what entries say of a link. Returns false if one is just changing. */
+/* Adds up what entries say of a link, or of a pool in a pool. Returns false if one is just changing. */
 static bool recount(const struct ledger *l, uint64_t stat, uint32_t *active, uint32_t *dialing)
 {
     *active = *dialing = 0;
     for (const struct entry *e = l->entry; e < l->entry + ENTRIES; e++) {
-        if (!__atomic_load_n(&e->owner, __ATOMIC_ACQUIRE) || e->claim.stat != stat)
+        if (!__atomic_load_n(&e->owner, __ATOMIC_ACQUIRE) || !counts_on(&e->claim, stat))
             continue;
         if (!__atomic_load_n(&e->counted, __ATOMIC_ACQUIRE))
             return false;

@@ -14,12 +14,20 @@ struct ledger;
 
 #define LEDGER_ON_ITS_WAY UINT32_MAX
 
+#define LEDGER_LEVELS 4 /* pools on the way to a link: no more are configured */
+
+struct ledger_level {
+    uint64_t pool; /* its hash in the configuration */
+    uint32_t stat; /* arena_offset() of what is counted: a pool's member, the link at last */
+    uint32_t slot;
+};
+
 /* A claim, as all processes can read it. */
 struct ledger_claim {
-    uint64_t stat;       /* arena_offset() of the link's counters */
-    uint64_t link, pool; /* their hashes in the configuration */
-    uint32_t slot;
+    struct ledger_level level[LEDGER_LEVELS];
+    uint32_t n_levels;
     uint32_t dialing; /* counted as such */
+    uint32_t cell;    /* of quota.h; 0: none */
     int64_t at_ns, connected_ns;
 };
 
@@ -31,7 +39,7 @@ struct ledger *ledger_of(struct arena *arena);
 uint32_t ledger_open(struct ledger *ledger, const struct ledger_claim *claim);
 void ledger_count(struct ledger *ledger, uint32_t ticket);
 /* Before what is counted changes. Returns false if there is nothing to change: another process has
- * taken this one for dead and ended the claim. */
+ * taken this one for dead and ended the claim. `claim`: what the entry says; NULL: not wanted. */
 bool ledger_uncount(struct ledger *ledger, uint32_t ticket, struct ledger_claim *claim);
 /* It counts again, but not as dialing. */
 void ledger_dialed(struct ledger *ledger, uint32_t ticket);

@@ -28,6 +28,8 @@ struct link_shared {
     int64_t rated_at;    /* when so many dials had failed that it was put out */
     uint32_t silences;   /* in a row: it said nothing where another link got through */
     uint32_t outcomes;   /* of the last dials, a bit each, the lowest the last: 1 has failed */
+    int64_t back_at;     /* when it was last back from being out, or from no way; 0: never */
+    uint32_t offers;     /* of flows since then, while it ramps (ramp.h) */
     char name[64 + 1];   /* for who looks at a shared arena from outside */
     uint32_t generation; /* of the configuration that had it last, where several share it */
 };

@@ -7,6 +7,7 @@
 #include "config/option.h"
 #include "route/health.h"
 #include "route/netlink.h"
+#include "route/ramp.h"
 #include "route/socket.h"
 
 #include <errno.h>
@@ -255,11 +256,13 @@ static void follow(struct monitor *m, struct watch *w, const struct devices *d, 
 {
     struct outlook o = outlook(w, d);
     struct link_shared *s = w->link->shared;
-    bool better = is_better(m, w, &o, d);
+    bool better = is_better(m, w, &o, d), gone = !link_has_way(w->link, WAY_ANY);
     dp_store(&s->no_way, o.no_way);
     dp_store(&s->no_route, o.no_route);
     if (better)
         link_renew(w->link, now_ns);
+    if (gone && link_has_way(w->link, WAY_ANY))
+        ramp_begin(w->link, now_ns);
     connections_end(m, w, &o, d);
     const struct device *device = device_of(w, d);
     if (device)

@@ -2,6 +2,8 @@
  * router.c: a configuration at work.
  */
 #include "route/router.h"
+#include "route/quota.h"
+#include "route/view.h"
 
 #include <stdlib.h>
 
@@ -18,7 +20,7 @@ static struct link *link_take_over(const struct router *old, const struct conf_l
 
 static struct pool *pool_take_over(const struct router *old, const struct conf_pool *conf)
 {
-    for (size_t i = 0; old && i < old->config->n_pools; i++)
+    for (size_t i = 0; old && i < old->n_pools; i++)
         if (pool_same(old->pool[i], conf)) {
             ref_get(&old->pool[i]->ref);
             return old->pool[i];
@@ -52,18 +54,30 @@ static int links_make(struct router *r, const struct router *old, struct arena *
     return failed ? -1 : 0;
 }
 
+static struct way way_of(const struct router *r, const struct conf_member *conf)
+{
+    if (conf->pool)
+        return (struct way){.pool = router_pool(r, conf->pool)};
+    return (struct way){.link = r->link[conf->link - r->config->link],
+                        .slow_start_ns = conf->link->slow_start,
+                        .max_per_dest = conf->link->max_per_dest,
+                        .quota = r->quota};
+}
+
 static struct pool_view *view_make(struct router *r, const struct conf_pool *conf,
                                    struct pool *pool, struct conf_errors *errors)
 {
-    struct link **links = calloc(conf->n_links, sizeof(struct link *));
-    if (!links) {
+    struct way *way = calloc(conf->n_members, sizeof *way);
+    if (!way) {
         conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
         return NULL;
     }
-    for (size_t i = 0; i < conf->n_links; i++)
-        links[i] = r->link[conf->link[i] - r->config->link];
-    struct pool_view *view = pool_view_new(pool, conf, links, errors);
-    free(links);
+    for (size_t i = 0; i < conf->n_members; i++)
+        way[i] = way_of(r, &conf->member[i]);
+    struct pool_view *view = pool_view_new(pool, conf, way, errors);
+    free(way);
+    if (view && conf->backup)
+        pool_view_backup(view, router_pool(r, conf->backup));
     return view;
 }
 
@@ -79,20 +93,39 @@ static int sticky_make(struct router *r, const struct conf_pool *conf, struct po
     return pool->sticky ? 0 : -1;
 }
 
+static int views_make(struct router *r, struct conf_errors *errors)
+{
+    size_t failed = 0;
+    for (size_t i = 0; i < r->n_pools; i++) {
+        r->view[i] = view_make(r, &r->config->pool[i], r->pool[i], errors);
+        failed += !r->view[i];
+    }
+    return failed ? -1 : 0;
+}
+
 static int pools_make(struct router *r, const struct router *old, struct arena *arena,
                       struct trash *trash, struct conf_errors *errors)
 {
     size_t failed = 0;
-    for (size_t i = 0; i < r->config->n_pools; i++) {
+    for (size_t i = 0; i < r->n_pools; i++) {
         const struct conf_pool *conf = &r->config->pool[i];
         r->pool[i] = pool_take_over(old, conf);
         if (!r->pool[i])
             r->pool[i] = pool_new(r->config, conf, arena, trash, errors);
-        if (r->pool[i] && sticky_make(r, conf, r->pool[i], errors) == 0)
-            r->view[i] = view_make(r, conf, r->pool[i], errors);
-        failed += !r->view[i];
+        failed += !r->pool[i] || sticky_make(r, conf, r->pool[i], errors) < 0;
     }
-    return failed ? -1 : 0;
+    return failed ? -1 : views_make(r, errors);
+}
+
+static int quota_make(struct router *r, struct conf_errors *errors)
+{
+    bool needed = false;
+    for (size_t i = 0; i < r->config->n_links; i++)
+        needed |= r->config->link[i].max_per_dest != 0;
+    r->quota = quota_of(r->arena, needed);
+    if (needed && !r->quota)
+        conf_error(errors, NULL, "out of memory");
+    return needed && !r->quota ? -1 : 0;
 }
 
 struct router *router_new(struct config *config, const struct router *old, struct arena *arena,
@@ -105,36 +138,58 @@ struct router *router_new(struct config *config, const struct router *old, struc
         return NULL;
     }
     r->config = config;
+    r->n_pools = config->n_pools + config->n_backups;
     r->arena = arena;
     r->link = calloc(config->n_links + 1, sizeof(struct link *));
-    r->pool = calloc(config->n_pools + 1, sizeof(struct pool *));
-    r->view = calloc(config->n_pools + 1, sizeof(struct pool_view *));
+    r->pool = calloc(r->n_pools + 1, sizeof(struct pool *));
+    r->view = calloc(r->n_pools + 1, sizeof(struct pool_view *));
     if (!r->link || !r->pool || !r->view) {
         conf_error(errors, NULL, "out of memory");
-    } else if (links_make(r, old, arena, trash, errors) == 0 &&
+    } else if (quota_make(r, errors) == 0 && links_make(r, old, arena, trash, errors) == 0 &&
                pools_make(r, old, arena, trash, errors) == 0) {
         return r;
     }
-    for (size_t i = 0; r->view && i < config->n_pools; i++)
-        pool_view_discard(r->view[i]);
+    router_retract(r);
     router_free(r);
     return NULL;
 }
 
+void router_retract(struct router *r)
+{
+    for (size_t i = 0; r->view && i < r->n_pools; i++) {
+        pool_view_discard(r->view[i]);
+        r->view[i] = NULL;
+    }
+}
+
+/* Those it leads to first: then no pool ever leads to one that has no view yet, nor, when pools have
+ * changed places, round in a circle. */
+static void pool_publish(struct router *r, const struct conf_pool *conf)
+{
+    struct pool *pool = router_pool(r, conf);
+    struct pool_view **view = &r->view[conf - r->config->pool];
+    if (!*view || (*view)->published)
+        return;
+    for (size_t i = 0; i < conf->n_members; i++)
+        if (conf->member[i].pool)
+            pool_publish(r, conf->member[i].pool);
+    if (conf->backup)
+        pool_publish(r, conf->backup);
+    dp_store(&pool->retries, conf->retries);
+    dp_store(&pool->sticky_ttl, conf->sticky.ttl);
+    __atomic_store_n(&pool->sticky_by, conf->sticky.by, __ATOMIC_RELEASE);
+    *view = pool_swap(pool, *view);
+}
+
 void router_publish(struct router *r)
 {
-    for (size_t i = 0; i < r->config->n_pools; i++) {
-        const struct conf_pool *conf = &r->config->pool[i];
-        dp_store(&r->pool[i]->retries, conf->retries);
-        dp_store(&r->pool[i]->sticky_ttl, conf->sticky.ttl);
-        __atomic_store_n(&r->pool[i]->sticky_by, conf->sticky.by, __ATOMIC_RELEASE);
-        r->view[i] = pool_swap(r->pool[i], r->view[i]);
-    }
+    for (size_t i = 0; i < r->n_pools; i++)
+        pool_publish(r, &r->config->pool[i]);
 }
 
 void router_settle(struct router *r)
 {
-    for (size_t i = 0; i < r->config->n_pools; i++) {
+    for (size_t i = 0; i < r->n_pools; i++) {
         pool_view_free(r->view[i]);
         r->view[i] = NULL;
     }
@@ -144,7 +199,7 @@ void router_free(struct router *r)
 {
     if (!r)
         return;
-    for (size_t i = 0; r->pool && i < r->config->n_pools; i++)
+    for (size_t i = 0; r->pool && i < r->n_pools; i++)
         if (r->pool[i])
             ref_drop(&r->pool[i]->ref);
     for (size_t i = 0; r->link && i < r->config->n_links; i++)
@@ -157,47 +212,43 @@ void router_free(struct router *r)
     free(r);
 }
 
-static struct link *link_by_hash(const struct router *r, uint64_t hash)
-{
-    for (size_t i = 0; i < r->config->n_links; i++)
-        if (r->link[i]->hash == hash)
-            return r->link[i];
-    return NULL;
-}
-
 static struct pool *pool_by_hash(const struct router *r, uint64_t hash)
 {
-    for (size_t i = 0; i < r->config->n_pools; i++)
+    for (size_t i = 0; i < r->n_pools; i++)
         if (r->pool[i]->hash == hash)
             return r->pool[i];
     return NULL;
 }
 
-/* Of a link or pool that this configuration has no more. */
-static void stat_end(struct dp_stat *stat, bool dialing, uint64_t rx, uint64_t tx)
+static struct ref *member_by_stat(const struct router *r, const struct dp_stat *stat)
 {
-    if (dialing)
-        dp_add(&stat->dialing, UINT32_MAX); /* one less */
-    dp_add(&stat->rx, rx);
-    dp_add(&stat->tx, tx);
-    __atomic_fetch_sub(&stat->active, 1, __ATOMIC_ACQ_REL);
+    for (size_t i = 0; i < r->config->n_links; i++)
+        if (r->link[i]->stat == stat)
+            return &r->link[i]->ref;
+    for (size_t i = 0; i < r->n_pools; i++)
+        if (r->pool[i]->stat == stat)
+            return &r->pool[i]->ref;
+    return NULL;
 }
 
 static void record_end(const struct router *r, const struct ledger_claim *record, int64_t now_ns,
                        uint64_t rx, uint64_t tx)
 {
-    struct claim claim = {.pool = pool_by_hash(r, record->pool),
-                          .link = link_by_hash(r, record->link),
-                          .slot = record->slot,
+    struct claim claim = {.n_levels = record->n_levels,
+                          .cell = r->quota ? record->cell : 0,
+                          .quota = r->quota,
                           .dialing = record->dialing,
                           .at_ns = record->at_ns,
                           .connected_ns = record->connected_ns};
-    if (!claim.pool || !claim.link) {
-        stat_end(arena_at(r->arena, record->stat), record->dialing, rx, tx);
-        return;
+    for (unsigned i = 0; i < claim.n_levels; i++) {
+        const struct ledger_level *level = &record->level[i];
+        struct dp_stat *stat = arena_at(r->arena, level->stat);
+        claim.level[i] = (struct claim_level){.pool = pool_by_hash(r, level->pool),
+                                              .member = member_by_stat(r, stat),
+                                              .stat = stat,
+                                              .slot = level->slot};
     }
-    ref_get(&claim.pool->ref);
-    ref_get(&claim.link->ref);
+    claim_hold(&claim);
     claim_end(&claim, claim.dialing ? DP_ERR_CANCELLED : DP_OK, now_ns, rx, tx);
 }
 

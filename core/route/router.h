@@ -4,13 +4,15 @@
 #ifndef ROUTE_ROUTER_H
 #define ROUTE_ROUTER_H
 
-#include "route/pool.h"
+#include "route/claim.h"
 
 struct router {
     struct config *config;
     struct arena *arena;
-    struct link **link;      /* as config->link */
-    struct pool **pool;      /* as config->pool */
+    struct link **link; /* as config->link */
+    struct pool **pool; /* as config->pool, also those behind them: n_pools in all */
+    size_t n_pools;
+    struct quota *quota;     /* NULL: no link has ever had a limit of this kind */
     struct pool_view **view; /* of each pool: the one to publish, then the one it replaced */
 };
 
@@ -19,6 +21,9 @@ struct router {
  * on failure: NULL, see errors. [main] */
 struct router *router_new(struct config *config, const struct router *old, struct arena *arena,
                           struct trash *trash, struct conf_errors *errors);
+
+/* Frees the views of one that is not going to be published. [main] */
+void router_retract(struct router *router);
 
 /* Publishes the new views. Workers may now hold the old or the new. [main] */
 void router_publish(struct router *router);

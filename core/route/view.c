@@ -20,14 +20,16 @@ void pool_view_free(struct pool_view *view)
         return;
     if (view->picker)
         instance_balancer(view->pool->balancer)->drop(view->picker);
-    for (uint32_t i = 0; view->link && i < view->dp.n; i++)
-        ref_drop(&view->link[i]->ref);
+    for (uint32_t i = 0; view->way && i < view->dp.n; i++)
+        ref_drop(way_ref(&view->way[i]));
+    if (view->backup)
+        ref_drop(&view->backup->ref);
     if (view->slots_retired)
         arena_free(view->pool->arena, view->slots);
     free(view->member);
     free(view->pointers);
-    free(view->link);
-    free(view->slot_link);
+    free(view->way);
+    free(view->slot_ref);
     free(view);
 }
 
@@ -38,15 +40,15 @@ static void slots_keep(struct pool_view *view, const struct pool_view *old)
 {
     for (uint32_t s = 0; old && s < old->n_slots && s < view->n_slots; s++)
         for (uint32_t i = 0; i < view->dp.n; i++)
-            if (old->slot_link[s] == view->link[i]) {
-                view->slot_link[s] = view->link[i];
+            if (old->slot_ref[s] == way_ref(&view->way[i])) {
+                view->slot_ref[s] = way_ref(&view->way[i]);
                 view->member[i].slot = s;
             }
 }
 
 static bool has_slot(const struct pool_view *view, uint32_t i)
 {
-    return view->slot_link[view->member[i].slot] == view->link[i];
+    return view->slot_ref[view->member[i].slot] == way_ref(&view->way[i]);
 }
 
 /* Gives the others a slot that neither view uses: workers still write those of the old one. */
@@ -57,9 +59,9 @@ static void slots_give(struct pool_view *view, const struct pool_view *old)
     for (uint32_t i = 0; i < view->dp.n; i++) {
         if (has_slot(view, i))
             continue;
-        while (view->slot_link[s] || (shared && shared->slot_link[s]))
+        while (view->slot_ref[s] || (shared && shared->slot_ref[s]))
             s++;
-        view->slot_link[s] = view->link[i];
+        view->slot_ref[s] = way_ref(&view->way[i]);
         view->member[i].slot = s;
         memset((char *)view->slots + (size_t)s * view->slot_stride, 0, view->slot_stride);
     }
@@ -81,8 +83,8 @@ static int slots_place(struct pool *pool, struct pool_view *view, const struct p
         if (old)
             memcpy(view->slots, old->slots, (size_t)old->n_slots * view->slot_stride);
     }
-    view->slot_link = calloc(view->n_slots, sizeof(struct link *));
-    if (!view->slot_link)
+    view->slot_ref = calloc(view->n_slots, sizeof(struct ref *));
+    if (!view->slot_ref)
         return -1;
     slots_keep(view, old);
     slots_give(view, old);
@@ -94,13 +96,13 @@ static int slots_place(struct pool *pool, struct pool_view *view, const struct p
 /* Before the slots themselves: whose each is, so that all processes agree, whichever views they have
  * been through. Written by the process that makes the arena's blocks. */
 struct directory {
-    uint64_t link[POOL_SLOTS_MAX]; /* hashes; 0: free; atomic */
+    uint64_t member[POOL_SLOTS_MAX]; /* hashes; 0: free; atomic */
 };
 
 static bool view_has(const struct pool_view *view, uint64_t link)
 {
     for (uint32_t i = 0; view && i < view->dp.n; i++)
-        if (view->link[i]->hash == link)
+        if (way_hash(&view->way[i]) == link)
             return true;
     return false;
 }
@@ -108,7 +110,7 @@ static bool view_has(const struct pool_view *view, uint64_t link)
 static uint32_t slot_find(const struct directory *d, uint64_t link)
 {
     uint32_t s = 0;
-    while (s < POOL_SLOTS_MAX && dp_load(&d->link[s]) != link)
+    while (s < POOL_SLOTS_MAX && dp_load(&d->member[s]) != link)
         s++;
     return s;
 }
@@ -119,12 +121,12 @@ static uint32_t slot_take(struct directory *d, const struct pool_view *view, uin
 {
     uint32_t s = slot_find(d, 0);
     for (uint32_t i = 0; s == POOL_SLOTS_MAX && i < POOL_SLOTS_MAX; i++)
-        if (!view_has(view, d->link[i]) && !view_has(view->pool->view, d->link[i]))
+        if (!view_has(view, d->member[i]) && !view_has(view->pool->view, d->member[i]))
             s = i;
     if (s == POOL_SLOTS_MAX)
         return s;
     memset((char *)view->slots + (size_t)s * view->slot_stride, 0, view->slot_stride);
-    dp_store(&d->link[s], link);
+    dp_store(&d->member[s], link);
     return s;
 }
 
@@ -133,17 +135,17 @@ static int slots_share(struct pool *pool, struct pool_view *view)
     size_t size = sizeof(struct directory) + (size_t)POOL_SLOTS_MAX * view->slot_stride;
     struct directory *d = arena_share(pool->arena, ARENA_SLOTS, pool->hash, size);
     view->n_slots = POOL_SLOTS_MAX;
-    view->slot_link = calloc(view->n_slots, sizeof(struct link *));
-    if (!d || !view->slot_link)
+    view->slot_ref = calloc(view->n_slots, sizeof(struct ref *));
+    if (!d || !view->slot_ref)
         return -1;
     view->slots = d + 1;
     for (uint32_t i = 0; i < view->dp.n; i++) {
-        uint32_t s = slot_find(d, view->link[i]->hash);
+        uint32_t s = slot_find(d, way_hash(&view->way[i]));
         if (s == POOL_SLOTS_MAX && arena_is_mine(pool->arena))
-            s = slot_take(d, view, view->link[i]->hash);
+            s = slot_take(d, view, way_hash(&view->way[i]));
         if (s == POOL_SLOTS_MAX)
             return -1;
-        view->slot_link[s] = view->link[i];
+        view->slot_ref[s] = way_ref(&view->way[i]);
         view->member[i].slot = s;
     }
     return 0;
@@ -155,7 +157,7 @@ static uint64_t view_hash(const struct pool_view *view)
     uint64_t hash = view->dp.n;
     for (uint32_t i = 0; i < view->dp.n; i++) {
         const struct dp_member *m = &view->member[i];
-        const uint64_t of[] = {hash, view->link[i]->hash, m->weight, m->usable, m->limit};
+        const uint64_t of[] = {hash, way_hash(&view->way[i]), m->weight, m->usable, m->limit};
         hash = XXH64(of, sizeof of, 0);
     }
     return hash;
@@ -163,21 +165,33 @@ static uint64_t view_hash(const struct pool_view *view)
 
 /* ---- the view ---- */
 
+static struct dp_member member_of(const struct conf_member *conf, const struct way *way)
+{
+    struct dp_member m = {.size = sizeof m, .usable = 1};
+    if (way->link) {
+        m.name = way->link->name;
+        m.id = way->link->id;
+        m.weight = conf->link->weight;
+        m.limit = conf->link->max_connections;
+        m.stat = way->link->stat;
+    } else {
+        m.name = way->pool->name;
+        m.id = way->pool->id;
+        m.weight = conf->pool->weight;
+        m.stat = way->pool->stat;
+    }
+    return m;
+}
+
 static void members_fill(struct pool_view *view, const struct conf_pool *conf,
-                         struct link *const *links)
+                         const struct way *way)
 {
     for (uint32_t i = 0; i < view->dp.n; i++) {
-        struct link *link = links[i];
-        ref_get(&link->ref);
-        view->link[i] = link;
+        ref_get(way_ref(&way[i]));
+        view->way[i] = way[i];
+        view->has_pools |= way[i].pool != NULL;
         view->pointers[i] = &view->member[i];
-        view->member[i] = (struct dp_member){.size = sizeof(struct dp_member),
-                                             .name = link->name,
-                                             .id = link->id,
-                                             .weight = conf->link[i]->weight,
-                                             .usable = 1,
-                                             .limit = conf->link[i]->max_connections,
-                                             .stat = link->stat};
+        view->member[i] = member_of(&conf->member[i], &way[i]);
     }
 }
 
@@ -192,8 +206,8 @@ static struct pool_view *view_alloc(struct pool *pool, size_t n)
     view->slot_stride = round8(instance_balancer(pool->balancer)->slot_state);
     view->member = calloc(n, sizeof *view->member);
     view->pointers = calloc(n, sizeof *view->pointers);
-    view->link = calloc(n, sizeof(struct link *));
-    if (view->member && view->pointers && view->link)
+    view->way = calloc(n, sizeof *view->way);
+    if (view->member && view->pointers && view->way)
         return view;
     pool_view_free(view);
     return NULL;
@@ -209,18 +223,19 @@ void pool_view_discard(struct pool_view *view)
 }
 
 struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
-                                struct link *const *links, struct conf_errors *errors)
+                                const struct way *way, struct conf_errors *errors)
 {
     const struct dp_balancer_ops *ops = instance_balancer(pool->balancer);
     struct pool_view *old = pool->view;
-    struct pool_view *view = view_alloc(pool, conf->n_links);
+    struct pool_view *view = view_alloc(pool, conf->n_members);
     if (!view) {
         conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
         return NULL;
     }
     view->dp = (struct dp_view){
-        .size = sizeof view->dp, .n = (uint32_t)conf->n_links, .member = view->pointers};
-    members_fill(view, conf, links);
+        .size = sizeof view->dp, .n = (uint32_t)conf->n_members, .member = view->pointers};
+    view->refuse = conf->refuse;
+    members_fill(view, conf, way);
     bool shared = arena_is_shared(pool->arena);
     view->dp.gen = shared ? view_hash(view) : ++pool->gen;
     if ((shared ? slots_share(pool, view) : slots_place(pool, view, old)) < 0) {
@@ -230,7 +245,7 @@ struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
     }
     if (ops->build && ops->build(pool->balancer->self, &view->dp, &view->picker) != DP_OK) {
         view->picker = NULL; /* what it may have made before it failed is its own */
-        conf_error(errors, NULL, "pool \"%s\": its balancer cannot work with these links",
+        conf_error(errors, NULL, "pool \"%s\": its balancer cannot work with these members",
                    conf->name);
         pool_view_discard(view);
         return NULL;
@@ -238,8 +253,16 @@ struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
     return view;
 }
 
+void pool_view_backup(struct pool_view *view, struct pool *backup)
+{
+    ref_get(&backup->ref);
+    view->backup = backup;
+}
+
 struct pool_view *pool_swap(struct pool *pool, struct pool_view *view)
 {
+    if (view)
+        view->published = true;
     struct pool_view *old = __atomic_exchange_n(&pool->view, view, __ATOMIC_ACQ_REL);
     if (old)
         old->slots_retired = !view || old->slots != view->slots;

@@ -238,8 +238,7 @@ static bool room_share(const struct server *s, const struct service *new, struct
 /* Undoes a service that was never published. */
 static void service_discard(struct service *new, const struct service *old)
 {
-    for (size_t i = 0; i < new->router->config->n_pools; i++)
-        pool_view_discard(new->router->view[i]);
+    router_retract(new->router);
     service_free(new, old);
 }
 

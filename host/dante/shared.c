@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Of which the ledger takes 6 MiB, and each pool that is new in a reload up to 24 KiB. */
-#define ARENA_SIZE ((size_t)16 << 20)
+/* Of which the ledger takes 8 MiB, and each pool that is new in a reload up to 24 KiB. */
+#define ARENA_SIZE ((size_t)20 << 20)
 
 /* Two texts in turn: one generation is read while the next is written. Whoever read so slowly that
  * two more have come sees that the generation has moved, and reads again. */

@@ -261,19 +261,17 @@ int way_bind(int fd, uint32_t proto, const struct dp_addr *client, uint16_t port
 {
     const struct router *router = module_router();
     struct pool *pool = router_pool(router, router->config->dante->pool);
-    uint64_t tried[POOL_TRIED_WORDS] = {0};
+    struct tried tried = {0};
     struct dp_flow flow = {.size = sizeof flow,
                            .proto = proto,
                            .client = *client,
                            .listener = listener,
-                           .now = clock_now_ns(),
-                           .n_tried = POOL_TRIED_WORDS,
-                           .tried = tried};
+                           .now = clock_now_ns()};
     struct claim claim;
     int err = DP_ERR_COMMAND; /* no link can */
     module_sweep(flow.now);
-    pool_bar(pool, tried, needs_a_stream);
-    for (; pool_claim(pool, &flow, tried, &claim); flow.attempt++) {
+    pool_bar(pool, &tried, needs_a_stream);
+    for (; pool_claim(pool, &flow, &tried, &claim); flow.attempt++) {
         err = bind_by(claim.link, fd, proto == DP_UDP ? SOCK_DGRAM : SOCK_STREAM, socket_family(fd),
                       port);
         if (err == DP_OK) {

@@ -30,6 +30,7 @@ static void expect_same_links(const struct config *a, const struct config *b)
     for (size_t i = 0; i < a->n_links; i++) {
         const struct conf_link *x = &a->link[i], *y = &b->link[i];
         cr_expect(x->weight == y->weight && x->max_connections == y->max_connections);
+        cr_expect(x->slow_start == y->slow_start && x->max_per_dest == y->max_per_dest);
         cr_expect(conf_instance_equal(&x->dialer, &y->dialer), "%s", x->name);
         cr_expect((!x->via && !y->via) ||
                   (x->via && y->via && x->via - a->link == y->via - b->link));
@@ -40,6 +41,20 @@ static void expect_same_links(const struct config *a, const struct config *b)
     }
 }
 
+static void expect_same_members(const struct config *a, const struct conf_pool *x,
+                                const struct config *b, const struct conf_pool *y)
+{
+    cr_assert_eq(x->n_members, y->n_members);
+    for (size_t k = 0; k < x->n_members; k++) {
+        const struct conf_member *m = &x->member[k], *n = &y->member[k];
+        cr_assert_eq(!m->link, !n->link);
+        if (m->link)
+            cr_expect_eq(m->link - a->link, n->link - b->link);
+        else
+            cr_expect_eq(m->pool - a->pool, n->pool - b->pool);
+    }
+}
+
 static void expect_same_pools(const struct config *a, const struct config *b)
 {
     cr_assert_eq(a->n_pools, b->n_pools);
@@ -47,9 +62,11 @@ static void expect_same_pools(const struct config *a, const struct config *b)
         const struct conf_pool *x = &a->pool[i], *y = &b->pool[i];
         cr_expect_str_eq(x->name, y->name);
         cr_expect(conf_instance_equal(&x->balancer, &y->balancer) && x->retries == y->retries);
-        cr_assert_eq(x->n_links, y->n_links);
-        for (size_t k = 0; k < x->n_links; k++)
-            cr_expect_eq(x->link[k] - a->link, y->link[k] - b->link);
+        cr_expect(x->refuse == y->refuse && x->weight == y->weight);
+        expect_same_members(a, x, b, y);
+        cr_assert_eq(!x->backup, !y->backup);
+        if (x->backup)
+            expect_same_members(a, x->backup, b, y->backup);
     }
 }
 

@@ -261,7 +261,7 @@ static void link_add(struct fake_world *w, struct fake_link *link, struct conf_l
     if (link->via && !conf->via)
         die(link->via, "no such link before");
     if (!link->outside)
-        w->member[w->pool_conf.n_links++] = conf;
+        w->member[w->pool_conf.n_members++].link = conf;
     w->config.n_links++;
 }
 
@@ -275,7 +275,7 @@ static void config_make(struct fake_world *w)
     w->pool_conf = (struct conf_pool){
         .name = "all",
         .balancer = {.plugin = w->balancer ? w->balancer : &first, .conf = w->balancer_conf},
-        .link = w->member,
+        .member = w->member,
         .retries = w->retries};
     for (size_t i = 0; i < FAKE_LINKS && w->link[i].name; i++)
         link_add(w, &w->link[i], &w->link_conf[i]);

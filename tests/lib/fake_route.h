@@ -76,7 +76,7 @@ struct fake_world {
     struct dial_env env;
     struct config config;
     struct conf_link link_conf[FAKE_LINKS];
-    const struct conf_link *member[FAKE_LINKS];
+    struct conf_member member[FAKE_LINKS];
     struct conf_pool pool_conf;
     struct conf_listener listener_conf[4];
     struct arena *arena;

@@ -41,13 +41,10 @@ static void *pick(void *arg)
 {
     struct picker *p = arg;
     for (int i = 0; i < CLAIMS; i++) {
-        uint64_t tried[POOL_TRIED_WORDS] = {0};
-        struct dp_flow flow = {.size = sizeof flow,
-                               .now = FAKE_START_NS + i * INT64_C(10000000),
-                               .tried = tried,
-                               .n_tried = POOL_TRIED_WORDS};
+        struct tried tried = {0};
+        struct dp_flow flow = {.size = sizeof flow, .now = FAKE_START_NS + i * INT64_C(10000000)};
         struct claim c;
-        if (!pool_claim(p->world->router->pool[0], &flow, tried, &c))
+        if (!pool_claim(p->world->router->pool[0], &flow, &tried, &c))
             continue;
         p->claims++;
         p->of_a += c.link == p->world->router->link[0];

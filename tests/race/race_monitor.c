@@ -72,14 +72,11 @@ static void *pick(void *arg)
 {
     struct picker *p = arg;
     for (int i = 0; i < CLAIMS; i++) {
-        uint64_t tried[POOL_TRIED_WORDS] = {0};
-        struct dp_flow flow = {.size = sizeof flow,
-                               .now = FAKE_START_NS + i * NS_PER_MS,
-                               .tried = tried,
-                               .n_tried = POOL_TRIED_WORDS};
+        struct tried tried = {0};
+        struct dp_flow flow = {.size = sizeof flow, .now = FAKE_START_NS + i * NS_PER_MS};
         struct claim c;
         addr_parse_ip(&flow.dest, "198.51.100.1", 12);
-        if (!pool_claim(p->world->router->pool[0], &flow, tried, &c))
+        if (!pool_claim(p->world->router->pool[0], &flow, &tried, &c))
             continue;
         p->claims++;
         p->wrong += p->steady && c.link == p->world->router->link[0];

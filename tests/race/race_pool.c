@@ -3,7 +3,7 @@
  * under them: every count is exact at the end, and no limit is passed at any time.
  */
 #include "lib/plugin_fake.h"
-#include "route/pool.h"
+#include "route/claim.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -45,9 +45,9 @@ static struct pool *pool;
 /* One of these is in use at any time; they differ in the members and in their order. */
 #define VIEWS 3
 static struct conf_link link_conf[VIEWS][LINKS];
-static const struct conf_link *member[VIEWS][LINKS];
+static struct conf_member member[VIEWS][LINKS];
 static struct conf_pool pool_conf[VIEWS];
-static struct link *link_order[VIEWS][LINKS];
+static struct way way[VIEWS][LINKS];
 
 struct setting {
     const char *file;
@@ -73,17 +73,17 @@ static void view_conf(const struct setting *s, int v)
                                              .dialer = {.plugin = &dialer},
                                              .weight = s->weight[l],
                                              .max_connections = s->limit[l]};
-        member[v][i] = &link_conf[v][i];
-        link_order[v][i] = links[l];
+        member[v][i].link = &link_conf[v][i];
+        way[v][i].link = links[l];
     }
-    pool_conf[v].link = member[v];
-    pool_conf[v].n_links = s->n[v];
+    pool_conf[v].member = member[v];
+    pool_conf[v].n_members = s->n[v];
 }
 
 static void publish(int v)
 {
     struct conf_errors errors = {0};
-    struct pool_view *view = pool_view_new(pool, &pool_conf[v], link_order[v], &errors);
+    struct pool_view *view = pool_view_new(pool, &pool_conf[v], way[v], &errors);
     check(view != NULL, "pool_view_new");
     pool_view_free(pool_swap(pool, view));
 }
@@ -141,10 +141,9 @@ static uint32_t number_of(const struct link *link)
 
 static bool claim(struct thread *t, struct claim *c)
 {
-    uint64_t tried[POOL_TRIED_WORDS] = {0};
-    struct dp_flow flow = {
-        .size = sizeof flow, .proto = DP_TCP, .n_tried = POOL_TRIED_WORDS, .tried = tried};
-    if (!pool_claim(pool, &flow, tried, c)) {
+    struct tried tried = {0};
+    struct dp_flow flow = {.size = sizeof flow, .proto = DP_TCP};
+    if (!pool_claim(pool, &flow, &tried, c)) {
         t->refused++;
         return false;
     }
@@ -212,7 +211,7 @@ static bool threads_turned(void)
 static void swap(int v)
 {
     struct conf_errors errors = {0};
-    struct pool_view *view = pool_view_new(pool, &pool_conf[v], link_order[v], &errors);
+    struct pool_view *view = pool_view_new(pool, &pool_conf[v], way[v], &errors);
     check(view != NULL, "pool_view_new");
     struct pool_view *old = pool_swap(pool, view);
     threads_turned();

@@ -134,6 +134,7 @@ SAMPLES = {
     "on-down": "keep", "health-check": "{tcp: \"192.0.2.1:443\"}", "tcp": "\"[2001:db8::1]:443\"",
     "http": "\"http://example.com:8080/a?b\"", "status": "204", "interval": "1m",
     "timeout": "500ms", "rise": "1", "fall": "5",
+    "slow-start": "0", "max-per-destination": "4", "backup": "[lte]", "when-all-down": "refuse",
     "handshake": "5s", "connect": "1m", "attempt": "250ms", "idle": "0", "drain": "0",
     "anchors": "[127.0.0.2, \"fd00:dead::1\"]", "state": "dante.state",
 }
@@ -220,7 +221,7 @@ def defaults(t):
 
 
 @table("keys of a later version are named and refused",
-       [(s, s) for s in SECTIONS if s not in ("TIMEOUTS", "STICKY", "HEALTH CHECKS", "DANTE")])
+       [(s, s) for s in ("TOP LEVEL", "LISTENERS")])
 def later_keys(t, title):
     named = matches(r"^\.It %s\n\.Ic (.*)$" % title.lower(), section(read(FORMAT), "CAVEATS"),
                     "the list of " + title).group(1)

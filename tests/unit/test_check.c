@@ -179,11 +179,10 @@ static void close_world(struct fake_world *w, const char *what)
 
 static char pick_at(const struct fake_world *w, int64_t now)
 {
-    uint64_t tried[POOL_TRIED_WORDS] = {0};
-    struct dp_flow flow = {
-        .size = sizeof flow, .now = now, .tried = tried, .n_tried = POOL_TRIED_WORDS};
+    struct tried tried = {0};
+    struct dp_flow flow = {.size = sizeof flow, .now = now};
     struct claim c;
-    if (!pool_claim(w->router->pool[0], &flow, tried, &c))
+    if (!pool_claim(w->router->pool[0], &flow, &tried, &c))
         return '-';
     char name = (char)(c.link->name[0] - (c.trial ? 'a' - 'A' : 0));
     claim_end(&c, DP_OK, now, 0, 0);

@@ -58,8 +58,8 @@ Test(config, smallest_file_has_all_defaults)
     cr_expect(c->link[0].weight == 1 && !c->link[0].max_connections && !c->link[0].via);
     cr_expect_str_eq(c->pool[0].name, "all");
     cr_expect_str_eq(c->pool[0].balancer.plugin->name, "rr");
-    cr_expect(rr->order == 0 && c->pool[0].retries == 2 && c->pool[0].n_links == 2);
-    cr_expect(c->pool[0].link[1] == &c->link[1]);
+    cr_expect(rr->order == 0 && c->pool[0].retries == 2 && c->pool[0].n_members == 2);
+    cr_expect(c->pool[0].member[1].link == &c->link[1]);
     cr_expect_str_eq(c->listener[0].name, "main");
     cr_expect(c->listener[0].pool == &c->pool[0] && c->listener[0].protocols == PROTO_SOCKS5);
     char text[ADDR_TEXT];
@@ -82,8 +82,8 @@ Test(config, full_file)
     cr_assert_eq(c->link[0].n_dns, 2);
     cr_expect(c->link[0].dns[0].port == 53 && c->link[0].dns[1].port == 5353);
     cr_expect_str_eq(vps->username.p, "me: #1");
-    cr_expect(c->pool[1].n_links == 1 && c->pool[1].link[0] == &c->link[0]);
-    cr_expect(c->pool[2].link[0] == &c->link[3] && c->pool[2].link[1] == &c->link[2]);
+    cr_expect(c->pool[1].n_members == 1 && c->pool[1].member[0].link == &c->link[0]);
+    cr_expect(c->pool[2].member[0].link == &c->link[3] && c->pool[2].member[1].link == &c->link[2]);
     cr_expect(c->listener[1].pool == &c->pool[1] && c->listener[1].n_allow == 3);
     cr_expect(c->listener[1].allow[0].bits == 16 && c->listener[1].allow[2].bits == 32);
     cr_expect(c->listener[2].n_allow == 0 && c->listener[3].protocols == PROTO_RAW);

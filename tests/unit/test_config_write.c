@@ -60,6 +60,7 @@ Test(config_write, every_section_and_type)
               "links:\n"
               "  wifi: {interface: \"wl#an\", weight: 3, dns: [10.64.0.1, \"[fe80::1%lo]:5353\"]}\n"
               "  lte: {address: \"fe80::2%lo\", max-connections: 200, on-down: keep,\n"
+              "        slow-start: 1500ms, max-per-destination: 6,\n"
               "        health-check: {dns: example.com, timeout: 1500ms, rise: 5}}\n"
               "  vps: {dialer: socks, server: prüfung.example:1080, via: wifi, fast-open: yes,\n"
               "        health-check: no}\n"
@@ -72,8 +73,8 @@ Test(config_write, every_section_and_type)
               "health-check: {tcp: \"[fe80::1%lo]:443\", interval: 1d, fall: 1}\n"
               "pools:\n"
               "  all: {links: [wifi, lte], order: block}\n"
-              "  cheap: {balancer: leastconn, links: wifi, retries: 0}\n"
-              "  tunnels: {links: [vps, tun], retries: 15}\n"
+              "  cheap: {balancer: leastconn, links: wifi, retries: 0, backup: [lte, vps]}\n"
+              "  tunnels: {links: [vps, tun], retries: 15, when-all-down: refuse}\n"
               "timeouts: {handshake: 5s, connect: 1m, attempt: 250ms, idle: 0, drain: 0}\n"
               "dante: {anchors: [127.0.0.2, \"fd00:dead::1\"], pool: all, state: run/state}\n");
     expect_handed_on(c);
@@ -179,7 +180,10 @@ Test(config_hash, what_makes_another_link_or_pool)
         {"wlan0", "wlan0", false, false, false},
         {"weight: 3", "weight: 4, max-connections: 9", false, false, false},
         {"weight: 3", "on-down: keep", false, false, false},
+        {"weight: 3", "slow-start: 0, max-per-destination: 1", false, false, false},
         {"links: [wifi, vps]", "links: [vps], retries: 9", false, false, false},
+        {"links: [wifi, vps]", "links: [vps], backup: [wifi]", false, false, false},
+        {"order: block", "order: block, when-all-down: refuse", false, false, false},
         {"password: secret", "password-hex: 736563726574", false, false, false},
         {"links:\n", "links:\n  lte: {interface: wwan0}\n", false, false, false},
         {"wlan0", "wlan1", true, true, false},
@@ -213,6 +217,16 @@ Test(config_hash, what_makes_another_link_or_pool)
         config_free(c);
     }
     config_free(base);
+}
+
+Test(config_hash, what_stands_behind)
+{
+    struct config *c = parse("t.yaml", LINKS "pools: {all: {links: [vps], backup: [wifi]}}\n");
+    cr_expect_eq(c->n_pools, 1);
+    cr_expect_eq(c->pool[0].backup, &c->pool[1]);
+    cr_expect_str_eq(c->pool[1].name, "all");
+    cr_expect_neq(conf_pool_hash(&c->pool[0]), conf_pool_hash(&c->pool[1]));
+    config_free(c);
 }
 
 Test(config_hash, the_name_and_the_link_below)

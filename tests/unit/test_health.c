@@ -402,16 +402,14 @@ Test(health, back_after_many_failures, .init = capture, .fini = release)
 
 struct flow {
     struct dp_flow flow;
-    uint64_t tried[POOL_TRIED_WORDS];
+    struct tried tried;
 };
 
 static bool claim_at(struct fake_world *w, struct flow *f, int64_t now, struct claim *c)
 {
     f->flow.size = sizeof f->flow;
     f->flow.now = now;
-    f->flow.tried = f->tried;
-    f->flow.n_tried = POOL_TRIED_WORDS;
-    bool got = pool_claim(w->router->pool[0], &f->flow, f->tried, c);
+    bool got = pool_claim(w->router->pool[0], &f->flow, &f->tried, c);
     f->flow.attempt += got;
     return got;
 }

@@ -13,7 +13,7 @@
 #define LATE INT64_MAX /* everything was sent before */
 
 static const struct ledger_claim claim = {
-    .link = 1, .pool = 2, .slot = 3, .dialing = 1, .at_ns = 4};
+    .level = {{.pool = 2, .slot = 3}}, .n_levels = 1, .dialing = 1, .at_ns = 4};
 
 static uint32_t opened(struct ledger *l)
 {
@@ -73,8 +73,8 @@ Test(ledger, opened_and_closed)
     cr_assert(ticket != 0);
     cr_expect(eq(u32, ledger_used(l), 1));
     cr_expect(closed(l, ticket, &seen));
-    cr_expect(eq(u64, seen.link, 1));
-    cr_expect(eq(u32, seen.slot, 3));
+    cr_expect(eq(u64, seen.level[0].pool, 2));
+    cr_expect(eq(u32, seen.level[0].slot, 3));
     cr_expect(eq(u32, seen.dialing, 1));
     cr_expect(eq(u32, ledger_used(l), 0));
     cr_expect(not(closed(l, ticket, &seen)), "once");

@@ -445,13 +445,12 @@ Test(monitor, dials)
         struct watched x = {.world = {.link = {{.name = "a", .plugin = &dialer, .conf = &a},
                                                {.name = "b", .plugin = &dialer, .conf = &b}}}};
         struct claim c = {0};
-        uint64_t tried[POOL_TRIED_WORDS] = {0};
-        struct dp_flow flow = {
-            .size = sizeof flow, .now = FAKE_START_NS, .tried = tried, .n_tried = POOL_TRIED_WORDS};
+        struct tried tried = {0};
+        struct dp_flow flow = {.size = sizeof flow, .now = FAKE_START_NS};
         open_watched(&x);
         look(&x, table[i].picture);
         addr_parse_endpoint(&flow.dest, table[i].to, strlen(table[i].to));
-        bool has = pool_claim(x.world.router->pool[0], &flow, tried, &c);
+        bool has = pool_claim(x.world.router->pool[0], &flow, &tried, &c);
         cr_expect(eq(str, (char *)(has ? c.link->name : ""), (char *)table[i].won), "row %zu", i);
         cr_expect(not(c.trial), "row %zu", i);
         if (has)

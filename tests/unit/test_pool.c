@@ -148,7 +148,7 @@ struct world {
 struct made {
     struct config config;
     struct conf_link link[LINKS];
-    const struct conf_link *member[LINKS];
+    struct conf_member member[LINKS];
     char name[LINKS][8];
     uint32_t number[LINKS], pool_number;
     struct conf_pool pool;
@@ -169,12 +169,12 @@ static struct made *make(const char *names, size_t n, uint32_t limit, uint32_t n
                                         .dialer = {.plugin = &dialer, .conf = &m->number[i]},
                                         .weight = 1,
                                         .max_connections = limit};
-        m->member[i] = &m->link[i];
+        m->member[i].link = &m->link[i];
     }
     m->pool = (struct conf_pool){.name = "all",
                                  .balancer = {.plugin = &balancer, .conf = &m->pool_number},
-                                 .link = m->member,
-                                 .n_links = n};
+                                 .member = m->member,
+                                 .n_members = n};
     m->config = (struct config){
         .refs = REFS, .link = m->link, .n_links = n, .pool = &m->pool, .n_pools = 1};
     return m;
@@ -251,15 +251,13 @@ static struct slot_state *state_of(const struct world *w, const char *name)
 
 struct flow {
     struct dp_flow flow;
-    uint64_t tried[POOL_TRIED_WORDS];
+    struct tried tried;
 };
 
 static bool claim_by(struct world *w, struct flow *f, struct claim *c)
 {
     f->flow.size = sizeof f->flow;
-    f->flow.tried = f->tried;
-    f->flow.n_tried = POOL_TRIED_WORDS;
-    return pool_claim(pool_of(w), &f->flow, f->tried, c);
+    return pool_claim(pool_of(w), &f->flow, &f->tried, c);
 }
 
 static bool claim(struct world *w, struct claim *c)

@@ -206,7 +206,7 @@ def config(links, pool="balancer: rr", more="", anchors=(ANCHOR,)):
     """A file with one pool of all `links` (name: keys as text), for danted. STATE stands for the
     state file."""
     lines = ["links:"]
-    lines += ["  %s: {%s}" % (name, keys) for name, keys in links.items()]
+    lines += host.link_lines(links)
     lines += ["pools:", "  all: {%s, links: [%s]}" % (pool, ", ".join(links))]
     lines += ["dante: {anchors: [%s], pool: all, state: STATE}"
               % ", ".join('"%s"' % x for x in anchors)]

@@ -45,10 +45,16 @@ def environment(more=None):
     return env
 
 
+def link_lines(links):
+    return ["  %s: {%s%s}" % (name, keys, "" if "slow-start" in keys else ", slow-start: 0")
+            for name, keys in links.items()]
+
+
 def config(links, pool="balancer: rr", listen="127.0.0.1:PORT", listener="", more=""):
-    """A file with one listener, one pool of all `links` (name: keys as text), and `more`."""
+    """A file with one listener, one pool of all `links` (name: keys as text), and `more`. A link
+    that is back has its whole share at once, unless its keys say otherwise."""
     lines = ["listeners:", '  main: {listen: "%s", pool: all%s}' % (listen, listener), "links:"]
-    lines += ["  %s: {%s}" % (name, keys) for name, keys in links.items()]
+    lines += link_lines(links)
     lines += ["pools:", "  all: {%s, links: [%s]}" % (pool, ", ".join(links))]
     return "\n".join(lines + [more] if more else lines) + "\n"
 
