@@ -63,7 +63,8 @@ struct conf_pool {
     struct conf_sticky sticky;
 };
 
-enum { PROTO_SOCKS5 = 1, PROTO_RAW = 2 }; /* a raw listener speaks nothing else */
+/* SOCKS4 is SOCKS4a as well; a raw listener speaks nothing else. */
+enum { PROTO_SOCKS5 = 1, PROTO_RAW = 2, PROTO_SOCKS4 = 4, PROTO_HTTP = 8 };
 
 struct conf_listener {
     const char *name;
@@ -144,6 +145,10 @@ void config_dump(const struct config *config, FILE *out);
  * that gives an equal configuration, secrets included. Whoever keeps the text wipes it. Everything is
  * written out, so that thousands of links may come to more than one file may hold. */
 void config_write(const struct config *config, FILE *out);
+
+/* "socks5, socks4, http": as in a file. Returns text. */
+#define CONF_PROTOCOLS_TEXT 32
+const char *conf_protocols_text(unsigned protocols, char text[CONF_PROTOCOLS_TEXT]);
 
 /* Prints a plugin's option table for people: --dump-plugin. */
 void config_dump_plugin(const struct dp_plugin *plugin, FILE *out);

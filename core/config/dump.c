@@ -68,13 +68,14 @@ static void dump_allow(const struct conf_listener *listener, FILE *out)
 
 static void dump_listener(const struct conf_listener *listener, FILE *out)
 {
+    char protocols[CONF_PROTOCOLS_TEXT];
     fputs("  ", out);
     print_text(listener->name, out);
     fputs(":\n    listen: ", out);
     print_addr(&listener->listen, out);
     fputs("\n    pool: ", out);
     print_text(listener->pool->name, out);
-    fprintf(out, "\n    protocols: [%s]\n", listener->protocols & PROTO_RAW ? "raw" : "socks5");
+    fprintf(out, "\n    protocols: [%s]\n", conf_protocols_text(listener->protocols, protocols));
     if (listener->n_allow)
         dump_allow(listener, out);
     else if (!addr_is_loopback(&listener->listen))

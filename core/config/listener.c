@@ -3,6 +3,7 @@
  */
 #include "config/build.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct listener_keys {
@@ -23,8 +24,7 @@ static const struct dp_opt listener_opts[] = {
      .type = DP_LIST,
      .offset = offsetof(struct listener_keys, protocols),
      .min = 1,
-     .max = TREE_NODES_MAX,
-     .dflt = "socks5"},
+     .max = TREE_NODES_MAX},
     {.name = "allow",
      .type = DP_LIST,
      .offset = offsetof(struct listener_keys, allow),
@@ -40,20 +40,38 @@ static const struct dp_opt listener_opts[] = {
 };
 static const struct option_table listener_table = OPTION_TABLE(listener_opts);
 
+static const struct {
+    const char *name;
+    unsigned protocol;
+} protocol_names[] = {
+    {"socks5", PROTO_SOCKS5},
+    {"socks4", PROTO_SOCKS4},
+    {"http", PROTO_HTTP},
+    {"raw", PROTO_RAW},
+};
+#define N_PROTOCOLS (sizeof protocol_names / sizeof *protocol_names)
+
+const char *conf_protocols_text(unsigned protocols, char text[CONF_PROTOCOLS_TEXT])
+{
+    size_t len = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < N_PROTOCOLS; i++)
+        if (protocols & protocol_names[i].protocol)
+            len += (size_t)snprintf(text + len, CONF_PROTOCOLS_TEXT - len, "%s%s", len ? ", " : "",
+                                    protocol_names[i].name);
+    return text;
+}
+
 static unsigned protocol_parse(const struct option_scope *scope, const struct tree_node *node,
                                const char *name)
 {
-    static const char *const later[] = {"socks4", "socks4a", "http"};
-    if (strcmp(name, "socks5") == 0)
-        return PROTO_SOCKS5;
-    if (strcmp(name, "raw") == 0)
-        return PROTO_RAW;
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        if (strcmp(name, later[i]) == 0) {
-            option_error(scope, node, "protocols", "%s: not in this version", name);
-            return 0;
-        }
-    option_error(scope, node, "protocols", "\"%s\" is none of socks5, raw", name);
+    for (size_t i = 0; i < N_PROTOCOLS; i++)
+        if (strcmp(name, protocol_names[i].name) == 0)
+            return protocol_names[i].protocol;
+    if (strcmp(name, "socks4a") == 0)
+        option_error(scope, node, "protocols", "socks4a: say socks4, which is both");
+    else
+        option_error(scope, node, "protocols", "\"%s\" is none of socks5, socks4, http, raw", name);
     return 0;
 }
 
@@ -61,8 +79,10 @@ static unsigned listener_protocols(const struct option_scope *scope, const struc
 {
     const struct tree_node *node = tree_find(scope->map, "protocols");
     unsigned protocols = 0;
+    if (!node)
+        return PROTO_SOCKS5 | PROTO_SOCKS4 | PROTO_HTTP;
     for (uint32_t i = 0; i < list->n; i++)
-        protocols |= protocol_parse(scope, node ? tree_item(node, i) : NULL, list->item[i].p);
+        protocols |= protocol_parse(scope, tree_item(node, i), list->item[i].p);
     if (protocols & PROTO_RAW && protocols != PROTO_RAW)
         option_error(scope, node, "protocols", "raw goes with no other protocol");
     return protocols;
