@@ -62,6 +62,8 @@ static const struct {
     [SNIFF_HTTP] = {PROTO_HTTP, &client_http},
 };
 
+_Static_assert(1 + SNIFF_UNKNOWN < REFUSAL_KINDS, "one for each, and one for requests");
+
 /* A client of a protocol that this port does not speak is told so in its own. */
 static enum turn refuse_protocol(enum sniff kind, struct refusal *refusal)
 {
@@ -70,6 +72,7 @@ static enum turn refuse_protocol(enum sniff kind, struct refusal *refusal)
     memcpy(refusal->bytes, text, len);
     refusal->len = len;
     refusal->why = sniff_mistake(kind);
+    refusal->kind = 1 + kind;
     return TURN_REFUSE;
 }
 
@@ -88,6 +91,7 @@ enum turn handshake_read(struct handshake *hs, struct refusal *refusal)
 {
     refusal->why = NULL;
     refusal->code = 0;
+    refusal->kind = 0;
     refusal->len = 0;
     if (!hs->protocol) {
         enum sniff kind = sniff_first_byte(hs->bytes[0]);

@@ -27,10 +27,13 @@ enum turn {
     TURN_REFUSE  /* the refusal is the last word */
 };
 
+#define REFUSAL_KINDS 6
+
 /* What a client is sent at last, and what the log says of it. */
 struct refusal {
     const char *why; /* static; NULL: nothing to log */
     int code;        /* of its protocol */
+    unsigned kind; /* repeats of the same kind are logged once in a while: REFUSAL_KINDS of them */
     size_t len;
     uint8_t bytes[REFUSAL_MAX];
 };

@@ -90,16 +90,15 @@ static enum turn serve(const struct handshake *hs, const struct http_request *r,
     if (!head && !http_method_is(r, "GET"))
         return refuse(HTTP_BAD_METHOD, "This is a proxy, not a server.\n",
                       "takes this port for a server", refusal);
-    if (!own_address(r, own))
-        return refuse(HTTP_BAD_REQUEST, what_is_wrong(HTTP_BAD_REQUEST),
-                      "sent a request that cannot be served", refusal);
+    bool known = own_address(r, own);
     if (path_is(r, "/"))
         page(refusal, head, NULL,
              "This is dispatch, a proxy: set %s as the proxy of your program.\n"
              "curl: --proxy http://%s\n"
              "Browsers, automatic configuration: http://%s/proxy.pac\n",
-             own, own, own);
-    else if (path_is(r, "/proxy.pac"))
+             known ? own : "ADDRESS:PORT", known ? own : "ADDRESS:PORT",
+             known ? own : "ADDRESS:PORT");
+    else if (known && path_is(r, "/proxy.pac"))
         pac(hs, own, head, refusal);
     else
         return refuse(HTTP_NOT_FOUND, "This is a proxy, and has no such page.\n", NULL, refusal);

@@ -161,11 +161,12 @@ static void session_settle(struct session *s)
 
 static void log_refusal(const struct session *s, const struct refusal *refusal)
 {
-    static struct log_rate rate;
+    static struct log_rate rate[REFUSAL_KINDS];
     char client[ADDR_TEXT];
     if (refusal->why)
-        log_rated(&rate, NS_PER_S, LOG_WARN, "session", "client=%s %s: refused code=%02d",
-                  client_text(s, client), refusal->why, refusal->code);
+        log_rated(&rate[refusal->kind], NS_PER_S, LOG_WARN, "session",
+                  "client=%s %s: refused code=%02d", client_text(s, client), refusal->why,
+                  refusal->code);
 }
 
 /* The client waits for this before it goes on. */

@@ -201,7 +201,7 @@ def defaults(t):
     compared = set()
     for title in SECTIONS:
         for key, line in documented(title).items():
-            default = re.search(r"default (\S+)$", line)
+            default = re.search(r"default (\[.*\]|\S+)$", line)
             if default and key != "open":  # not printed where it changes nothing
                 matches(r"^ *(?:sticky: \{.*)?\b%s: %s\}?$" % (key, re.escape(default.group(1))), dump,
                         "the default")
