@@ -6,6 +6,8 @@
 
 #include "base/addr.h"
 #include "config/errors.h"
+#include "config/host_set.h"
+#include "config/net_set.h"
 #include <dispatch-plugin.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,6 +44,7 @@ struct conf_link {
     uint32_t max_connections;    /* 0: no limit */
     bool fast_open;              /* TCP fast open to the dialer's server */
     bool keep;                   /* its connections stay when its interface goes down */
+    bool implicit;               /* made for `action: direct`: not in the file */
     const struct dp_addr *dns;   /* name servers, with port (53 unless given) */
     size_t n_dns;
 };
@@ -60,6 +63,7 @@ struct conf_pool {
     const struct conf_link *const *link;
     size_t n_links;
     uint32_t retries; /* other links tried after the first */
+    bool implicit;    /* made for `action: direct`: not in the file */
     struct conf_sticky sticky;
 };
 
@@ -76,6 +80,32 @@ struct conf_listener {
     bool early_reply;             /* success is told before there is any */
     uint32_t max_per_client;      /* connections of one address at once; 0: no limit */
     const struct tree_node *node; /* of `listen` */
+};
+
+struct conf_ports {
+    uint16_t from, to;
+};
+
+enum rule_action { RULE_POOL, RULE_DIRECT, RULE_DENY };
+
+/* What `action: direct` goes by: a link and a pool of this name. */
+#define CONF_DIRECT "direct"
+
+/* A rule holds for a flow that fulfils each of its conditions; NULL or 0: it has no such one. */
+struct conf_rule {
+    const char *const *listener; /* names */
+    size_t n_listeners;
+    const struct dp_str *user;
+    size_t n_users;
+    unsigned protocols; /* PROTO_ */
+    const struct net_set *client;
+    const struct net_set *network;        /* of destinations that are addresses */
+    const struct host_set *host, *domain; /* of those that are names: one of the two must have it */
+    const struct conf_ports *port;
+    size_t n_ports;
+    enum rule_action action;
+    const struct conf_pool *pool; /* NULL: of RULE_DENY */
+    const void *keys;             /* as they stood in the file */
 };
 
 struct conf_timeouts {
@@ -104,6 +134,8 @@ struct config {
     size_t n_pools;
     const struct conf_listener *listener;
     size_t n_listeners;
+    const struct conf_rule *rule; /* the first that holds decides; none: the listener's pool */
+    size_t n_rules;
     struct conf_timeouts timeouts;
     const struct conf_dante *dante; /* NULL: no such section */
     struct conf_memory *memory;     /* owns all of the above */

@@ -186,10 +186,16 @@ static void dump_config(const struct config *config, bool secrets, FILE *out)
         dump_listener(&config->listener[i], out);
     fputs("links:\n", out);
     for (size_t i = 0; i < config->n_links; i++)
-        dump_link(&d, &config->link[i]);
+        if (!config->link[i].implicit)
+            dump_link(&d, &config->link[i]);
     fputs("pools:\n", out);
     for (size_t i = 0; i < config->n_pools; i++)
-        dump_pool(&d, &config->pool[i]);
+        if (!config->pool[i].implicit)
+            dump_pool(&d, &config->pool[i]);
+    if (config->n_rules)
+        fputs("rules:\n", out);
+    for (size_t i = 0; i < config->n_rules; i++)
+        print_rule(&config->rule[i], out);
     fputs("timeouts:\n", out);
     dump_timeouts(&config->timeouts, out);
     if (config->dante)

@@ -62,16 +62,16 @@ const char *conf_protocols_text(unsigned protocols, char text[CONF_PROTOCOLS_TEX
     return text;
 }
 
-static unsigned protocol_parse(const struct option_scope *scope, const struct tree_node *node,
-                               const char *name)
+unsigned build_protocol(const struct option_scope *scope, const struct tree_node *node,
+                        const char *key, const char *name)
 {
     for (size_t i = 0; i < N_PROTOCOLS; i++)
         if (strcmp(name, protocol_names[i].name) == 0)
             return protocol_names[i].protocol;
     if (strcmp(name, "socks4a") == 0)
-        option_error(scope, node, "protocols", "socks4a: say socks4, which is both");
+        option_error(scope, node, key, "socks4a: say socks4, which is both");
     else
-        option_error(scope, node, "protocols", "\"%s\" is none of socks5, socks4, http, raw", name);
+        option_error(scope, node, key, "\"%s\" is none of socks5, socks4, http, raw", name);
     return 0;
 }
 
@@ -82,7 +82,7 @@ static unsigned listener_protocols(const struct option_scope *scope, const struc
     if (!node)
         return PROTO_SOCKS5 | PROTO_SOCKS4 | PROTO_HTTP;
     for (uint32_t i = 0; i < list->n; i++)
-        protocols |= protocol_parse(scope, tree_item(node, i), list->item[i].p);
+        protocols |= build_protocol(scope, tree_item(node, i), "protocols", list->item[i].p);
     if (protocols & PROTO_RAW && protocols != PROTO_RAW)
         option_error(scope, node, "protocols", "raw goes with no other protocol");
     return protocols;

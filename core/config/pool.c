@@ -85,7 +85,7 @@ static void pool_members(const struct build *b, const struct option_scope *scope
 {
     if (!tree_find(scope->map, "links")) {
         pool->link = members->all;
-        pool->n_links = b->config->n_links;
+        pool->n_links = b->links->n;
         return;
     }
     const struct conf_link **link = memory_alloc(b->memory, links->n * sizeof *link);
@@ -146,6 +146,29 @@ static void pool_build(struct build *b, const struct tree_node *entry,
     pool_members(b, &scope, &keys->links, members, pool);
 }
 
+/* For rules that say so: the pool of the link that no file names. */
+static void pool_direct(struct build *b)
+{
+    struct conf_pool *pool = &b->pool[b->pools->n];
+    struct tree_node *entry = tree_new(b->memory, b->direct, TREE_MAP);
+    struct option_scope scope = {b->memory, b->errors, entry, "action: direct: ", b->folder};
+    const struct dp_str balancer = {.p = "rr", .len = 2};
+    const struct conf_link **link = memory_alloc(b->memory, sizeof *link);
+    if (!entry || !link)
+        return;
+    entry->key = CONF_DIRECT;
+    tree_close(b->memory, b->errors, entry);
+    *link = &b->link[b->links->n];
+    *pool = (struct conf_pool){.name = CONF_DIRECT, .link = link, .n_links = 1, .implicit = true};
+    build_instance(b, &scope, &pool_table, DP_BALANCER, balancer, &pool->balancer);
+    b->config->n_pools++;
+    if (tree_find(b->pools, CONF_DIRECT))
+        conf_error(b->errors, b->direct,
+                   "rules: action: direct makes a pool \"%s\", and there is one: "
+                   "rename it, or say `pool: %s` instead",
+                   CONF_DIRECT, CONF_DIRECT);
+}
+
 static void pool_missing(const struct build *b, const struct option_scope *scope)
 {
     char names[200] = "";
@@ -173,12 +196,12 @@ const struct conf_pool *build_pool(const struct build *b, const struct option_sc
 
 void build_pools(struct build *b)
 {
-    size_t n = b->pools->n, n_links = b->config->n_links;
+    size_t n = b->pools->n, n_links = b->links->n;
     struct members members = {
         .all = memory_alloc(b->memory, n_links * sizeof *members.all),
         .taken_by = memory_alloc(b->memory, n_links * sizeof *members.taken_by),
     };
-    b->pool = memory_alloc(b->memory, n * sizeof *b->pool);
+    b->pool = memory_alloc(b->memory, (n + 1) * sizeof *b->pool);
     if (!members.all || !members.taken_by || !b->pool)
         return;
     for (size_t i = 0; i < n_links; i++)
@@ -187,4 +210,6 @@ void build_pools(struct build *b)
         pool_build(b, b->pools->item[i], &members, &b->pool[i]);
     b->config->pool = b->pool;
     b->config->n_pools = n;
+    if (b->direct)
+        pool_direct(b);
 }

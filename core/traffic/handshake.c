@@ -53,14 +53,8 @@ void handshake_dest(struct handshake *hs, const struct dp_addr *dest)
 
 /* ---- which protocol ---- */
 
-static const struct {
-    unsigned proto;
-    const struct client_protocol *protocol;
-} spoken[] = {
-    [SNIFF_SOCKS5] = {PROTO_SOCKS5, &client_socks5},
-    [SNIFF_SOCKS4] = {PROTO_SOCKS4, &client_socks4},
-    [SNIFF_HTTP] = {PROTO_HTTP, &client_http},
-};
+static const struct client_protocol *const spoken[] = {
+    [SNIFF_SOCKS5] = &client_socks5, [SNIFF_SOCKS4] = &client_socks4, [SNIFF_HTTP] = &client_http};
 
 _Static_assert(1 + SNIFF_UNKNOWN < REFUSAL_KINDS, "one for each, and one for requests");
 
@@ -95,9 +89,9 @@ enum turn handshake_read(struct handshake *hs, struct refusal *refusal)
     refusal->len = 0;
     if (!hs->protocol) {
         enum sniff kind = sniff_first_byte(hs->bytes[0]);
-        if (kind > SNIFF_HTTP || !(hs->speaks & spoken[kind].proto))
+        if (kind > SNIFF_HTTP || !(hs->speaks & spoken[kind]->proto))
             return refuse_protocol(kind, refusal);
-        hs->protocol = spoken[kind].protocol;
+        hs->protocol = spoken[kind];
     }
     enum turn turn = hs->protocol->read(hs, refusal);
     bool full = turn == TURN_CLIENT && hs->len == hs->size;

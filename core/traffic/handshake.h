@@ -60,7 +60,7 @@ struct handshake {
 };
 
 struct client_protocol {
-    const char *name;
+    unsigned proto; /* PROTO_ */
     /* Looks at what has come, and uses up what it understands. */
     enum turn (*read)(struct handshake *hs, struct refusal *refusal);
     /* Writes what tells the client that its connection stands; `bound` NULL: not known yet. Returns

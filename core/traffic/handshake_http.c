@@ -180,4 +180,4 @@ static void http_fail(const struct handshake *hs, int err, const char *link,
 }
 
 const struct client_protocol client_http = {
-    .name = "HTTP", .read = http_read, .grant = http_grant, .fail = http_fail};
+    .proto = PROTO_HTTP, .read = http_read, .grant = http_grant, .fail = http_fail};

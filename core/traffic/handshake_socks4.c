@@ -45,4 +45,4 @@ static void socks4_fail(const struct handshake *hs, int err, const char *link,
 }
 
 const struct client_protocol client_socks4 = {
-    .name = "SOCKS4", .read = socks4_read, .grant = socks4_grant, .fail = socks4_fail};
+    .proto = PROTO_SOCKS4, .read = socks4_read, .grant = socks4_grant, .fail = socks4_fail};

@@ -81,4 +81,4 @@ static void socks5_fail(const struct handshake *hs, int err, const char *link,
 }
 
 const struct client_protocol client_socks5 = {
-    .name = "SOCKS5", .read = socks5_read, .grant = socks5_grant, .fail = socks5_fail};
+    .proto = PROTO_SOCKS5, .read = socks5_read, .grant = socks5_grant, .fail = socks5_fail};

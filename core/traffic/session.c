@@ -14,6 +14,7 @@
 #include "traffic/session.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "route/rules.h"
 #include "route/socket.h"
 #include "traffic/handshake.h"
 
@@ -319,9 +320,35 @@ static int reply_early(struct session *s)
     return send(s->fd, hs->answer, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
 }
 
+/* Takes the pool that the rules say. Returns false if they deny it, and has then told the log. */
+static bool admit(struct session *s)
+{
+    struct handshake *hs = s->hs;
+    const struct dp_addr client = client_addr(s);
+    const struct rule_flow flow = {.listener = hs->listener,
+                                   .protocol = hs->raw ? PROTO_RAW : hs->protocol->proto,
+                                   .client = &client,
+                                   .dest = &hs->dest};
+    size_t by = 0;
+    struct pool *pool = rules_pool(s->worker->service->router, &flow, hs->pool, &by);
+    if (!pool) {
+        char rule[32];
+        snprintf(rule, sizeof rule, "none rule=%zu", by);
+        log_dial(s, rule, DP_ERR_DENIED);
+        return false;
+    }
+    ref_get(&pool->ref);
+    ref_drop(&hs->pool->ref);
+    hs->pool = pool;
+    return true;
+}
+
 static enum state dial(struct session *s)
 {
     struct handshake *hs = s->hs;
+    hs->since_ns = io_now(s->worker->io);
+    if (s->worker->env.config->n_rules && !admit(s))
+        return hs->raw ? CLOSED : refuse_dial(s, DP_ERR_DENIED, "none");
     if (hs->early_reply && reply_early(s) < 0)
         return CLOSED;
     struct dial_request request = {
@@ -333,7 +360,6 @@ static enum state dial(struct session *s)
         .connect_ns = timeouts(s)->connect,
         .attempt_ns = timeouts(s)->attempt,
     };
-    hs->since_ns = io_now(s->worker->io);
     io_timer(s->worker->io, &s->timer, 0); /* the dial has its own limit */
     hs->dial = dial_start(&s->worker->env, &request, dial_over, s);
     if (!hs->dial && hs->replied)

@@ -114,6 +114,7 @@ SECTIONS = {
               "links:\n  wifi: {interface: wlan0}\n  tun: {%s, %s}\n"),
     "POOLS": ("pool.c", "pool_opts", SMALLEST + "pools: {all: {%s}}\n"),
     "LISTENERS": ("listener.c", "listener_opts", SMALLEST + "listeners: {main: {%s}}\n"),
+    "RULES": ("rules.c", "rule_opts", SMALLEST + "rules: [{%s}]\n"),
     "TIMEOUTS": ("config.c", "timeout_opts", SMALLEST + "timeouts: {%s}\n"),
     "STICKY": ("pool.c", "sticky_opts", SMALLEST + "pools: {all: {sticky: {%s}}}\n"),
     "DANTE": ("dante.c", "dante_opts", SMALLEST + "dante: {%s}\n"),
@@ -130,6 +131,13 @@ SAMPLES = {
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
     "open": "no", "early-reply": "yes", "max-connections-per-client": "40", "fast-open": "yes",
     "on-down": "keep",
+    "rules": "[{port: 25, action: deny}]", "action": "direct",
+    "host": "\"*.example.com\"", "domain": "example.com", "network": "[10.0.0.0/8]",
+    "host-file": SRCDIR + "/tests/conf/names.list",
+    "domain-file": SRCDIR + "/tests/conf/names.list",
+    "network-file": SRCDIR + "/tests/conf/networks.list",
+    "port": "[25, 6000-6010]", "client": "\"::1\"", "user": "me", "listener": "main",
+    "protocol": "[http, socks5]",
     "handshake": "5s", "connect": "1m", "attempt": "250ms", "idle": "0", "drain": "0",
     "anchors": "[127.0.0.2, \"fd00:dead::1\"]", "state": "dante.state",
 }
@@ -149,8 +157,8 @@ def bound(title):
     rows = matches(r"^static const struct dp_opt %s\[\] = \{\n(.*?)^\};" % name,
                    read("core/config/" + source), "table " + name, re.M | re.S).group(1)
     now, later = set(), set()
-    for row in re.split(r"\n(?= {4}[{T])", rows):
-        key = matches(r'\.name = "([^"]*)"|TIMEOUT\((\w+),', row, "a key").group(1, 2)
+    for row in re.split(r"\n(?= {4}[{TL])", rows):
+        key = matches(r'\.name = "([^"]*)"|(?:TIMEOUT|LIST)\("?([\w-]+)"?,', row, "a key").group(1, 2)
         (later if "OPTION_LATER" in row else now).add(key[0] or key[1])
     return now, later
 
@@ -158,8 +166,9 @@ def bound(title):
 def with_key(title, key, value):
     """A file with this key in that section."""
     line = "%s: %s" % (key, value)
-    needed = {"DANTE": ("anchors", "127.0.0.2"), "STICKY": ("by", "client")}.get(title)
-    if needed and key != needed[0]:
+    needed = {"DANTE": ("anchors", "127.0.0.2"), "STICKY": ("by", "client"),
+              "RULES": ("action", "deny")}.get(title)
+    if needed and key not in (needed[0], "pool" if title == "RULES" else ""):
         line += ", %s: %s" % needed
     if title != "LINKS":
         return SECTIONS[title][2] % line
@@ -211,7 +220,7 @@ def defaults(t):
 
 
 @table("keys of a later version are named and refused",
-       [(s, s) for s in SECTIONS if s not in ("TIMEOUTS", "STICKY", "DANTE")])
+       [(s, s) for s in SECTIONS if s not in ("TIMEOUTS", "STICKY", "DANTE", "RULES")])
 def later_keys(t, title):
     named = matches(r"^\.It %s\n\.Ic (.*)$" % title.lower(), section(read(FORMAT), "CAVEATS"),
                     "the list of " + title).group(1)
@@ -227,7 +236,7 @@ MISTAKES = """workers: 1
 links:
   wifi: {interfac: wlan0, weight: 70000}
   lte: {interface: wwan0}
-rules: []
+metrics: {}
 pools: {all: {links: [wifi, lte]}}
 timeouts: {idle: 10}
 """
