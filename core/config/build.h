@@ -64,6 +64,10 @@ const struct conf_pool *build_pool(const struct build *b, const struct option_sc
 unsigned build_protocol(const struct option_scope *scope, const struct tree_node *node,
                         const char *key, const char *name);
 
+/* The users in the file at `path`, with their pools. NULL after reporting a mistake. */
+const struct conf_users *build_users(const struct build *b, const struct option_scope *scope,
+                                     const char *path);
+
 /* Each fills its part of b->config, in this order. */
 void build_links(struct build *b);
 void build_pools(struct build *b);

@@ -34,7 +34,6 @@ static const struct dp_opt top_opts[] = {
     {.name = "timeouts", .type = OPTION_MAP},
     {.name = "dante", .type = OPTION_MAP},
     {.name = "rules", .type = OPTION_LIST},
-    {.name = "users-file", .type = OPTION_LATER},
     {.name = "admin", .type = OPTION_LATER},
     {.name = "metrics", .type = OPTION_LATER},
     {.name = "control", .type = OPTION_LATER},

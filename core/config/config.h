@@ -67,6 +67,22 @@ struct conf_pool {
     struct conf_sticky sticky;
 };
 
+struct conf_user {
+    struct dp_str name;           /* 1 to CONF_USER_MAX bytes; with a NUL behind */
+    const char *hash;             /* of the password, of crypt(5): CONF_HASH_MAX bytes at most */
+    const struct conf_pool *pool; /* NULL: the listener's */
+};
+
+#define CONF_USER_MAX 255 /* RFC 1929; so is a password */
+#define CONF_HASH_MAX 383 /* as of crypt(3) */
+
+/* Those who may use a listener. */
+struct conf_users {
+    const char *file;
+    const struct conf_user *user; /* in the order of their names */
+    size_t n;                     /* at least 1 */
+};
+
 /* SOCKS4 is SOCKS4a as well; a raw listener speaks nothing else. */
 enum { PROTO_SOCKS5 = 1, PROTO_RAW = 2, PROTO_SOCKS4 = 4, PROTO_HTTP = 8 };
 
@@ -77,9 +93,10 @@ struct conf_listener {
     unsigned protocols;
     const struct addr_net *allow; /* client networks; n_allow 0: everybody */
     size_t n_allow;
-    bool early_reply;             /* success is told before there is any */
-    uint32_t max_per_client;      /* connections of one address at once; 0: no limit */
-    const struct tree_node *node; /* of `listen` */
+    const struct conf_users *users; /* NULL: nobody has to log in */
+    bool early_reply;               /* success is told before there is any */
+    uint32_t max_per_client;        /* connections of one address at once; 0: no limit */
+    const struct tree_node *node;   /* of `listen` */
 };
 
 struct conf_ports {
@@ -175,8 +192,13 @@ void config_dump(const struct config *config, FILE *out);
 
 /* Prints it for config_parse() in a process that may not read its files: with the same fallback_path
  * that gives an equal configuration, secrets included. Whoever keeps the text wipes it. Everything is
- * written out, so that thousands of links may come to more than one file may hold. */
+ * written out, so that thousands of links may come to more than one file may hold. Who may use a
+ * listener is left out: that process has none. */
 void config_write(const struct config *config, FILE *out);
+
+/* NULL: there is no such user. */
+const struct conf_user *conf_user_find(const struct conf_users *users, const void *name,
+                                       size_t len);
 
 /* "socks5, socks4, http": as in a file. Returns text. */
 #define CONF_PROTOCOLS_TEXT 32

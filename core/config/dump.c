@@ -17,7 +17,7 @@ struct dump {
     /* A name from the command line may be one that a file may not use (`socks5://host:1080`). Then
      * all links are numbered, which cannot clash, and their names stand behind as comments. */
     bool numbered;
-    bool secrets; /* as they are */
+    bool secrets; /* as they are; for config_write() */
 };
 
 static void print_text(const char *text, FILE *out)
@@ -66,8 +66,10 @@ static void dump_allow(const struct conf_listener *listener, FILE *out)
     fputs("]\n", out);
 }
 
-static void dump_listener(const struct conf_listener *listener, FILE *out)
+static void dump_listener(const struct dump *d, const struct conf_listener *listener)
 {
+    const char *users = listener->users && !d->secrets ? listener->users->file : NULL;
+    FILE *out = d->out;
     char protocols[CONF_PROTOCOLS_TEXT];
     fputs("  ", out);
     print_text(listener->name, out);
@@ -78,8 +80,13 @@ static void dump_listener(const struct conf_listener *listener, FILE *out)
     fprintf(out, "\n    protocols: [%s]\n", conf_protocols_text(listener->protocols, protocols));
     if (listener->n_allow)
         dump_allow(listener, out);
-    else if (!addr_is_loopback(&listener->listen))
+    else if (!addr_is_loopback(&listener->listen) && !users)
         fputs("    open: yes\n", out);
+    if (users) {
+        fputs("    users-file: ", out);
+        print_text(users, out);
+        fputc('\n', out);
+    }
     fprintf(out, "    early-reply: %s\n", listener->early_reply ? "yes" : "no");
     fprintf(out, "    max-connections-per-client: %" PRIu32 "\n", listener->max_per_client);
 }
@@ -183,7 +190,7 @@ static void dump_config(const struct config *config, bool secrets, FILE *out)
     dump_top(config, out);
     fputs("listeners:\n", out);
     for (size_t i = 0; i < config->n_listeners; i++)
-        dump_listener(&config->listener[i], out);
+        dump_listener(&d, &config->listener[i]);
     fputs("links:\n", out);
     for (size_t i = 0; i < config->n_links; i++)
         if (!config->link[i].implicit)

@@ -3,12 +3,13 @@
  */
 #include "config/build.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 struct listener_keys {
     struct dp_addr listen;
-    struct dp_str pool;
+    struct dp_str pool, users_file;
     struct dp_list protocols, allow;
     uint8_t open, early_reply;
     uint32_t max_per_client;
@@ -35,7 +36,11 @@ static const struct dp_opt listener_opts[] = {
     {.name = "max-connections-per-client",
      .type = DP_U32,
      .offset = offsetof(struct listener_keys, max_per_client)},
-    {.name = "users-file", .type = OPTION_LATER},
+    {.name = "users-file",
+     .type = DP_STRING,
+     .offset = offsetof(struct listener_keys, users_file),
+     .min = 1,
+     .max = PATH_MAX - 1},
     {.name = "proxy-protocol", .type = OPTION_LATER},
 };
 static const struct option_table listener_table = OPTION_TABLE(listener_opts);
@@ -115,10 +120,11 @@ static void check_exposure(const struct option_scope *scope, const struct listen
     }
     if (keys->open && allow)
         option_error(scope, allow, "allow", "contradicts open: yes");
-    else if (!keys->open && !allow && !addr_is_loopback(&keys->listen))
+    else if (!keys->open && !allow && !keys->users_file.p && !addr_is_loopback(&keys->listen))
         option_error(scope, node, "listen",
                      "others than this machine can reach this address: say `allow: [NETWORK, ...]` "
-                     "for whom it is, or `open: yes` for everybody");
+                     "for whom it is, `users-file: FILE` for those who log in, or `open: yes` for "
+                     "everybody");
 }
 
 /* The untouched bytes of a raw listener need a server at the other end of each link. */
@@ -136,6 +142,16 @@ static void check_raw(const struct option_scope *scope, const struct conf_listen
                      pool->name);
         return;
     }
+}
+
+/* Nobody could log in where only these are spoken. */
+static void check_users(const struct option_scope *scope, const struct conf_listener *listener)
+{
+    const struct tree_node *node = tree_find(scope->map, "users-file");
+    if (listener->protocols == PROTO_RAW)
+        option_error(scope, node, "users-file", "a raw listener knows no login");
+    else if (listener->protocols == PROTO_SOCKS4)
+        option_error(scope, node, "users-file", "SOCKS4 has no login: say socks5 or http as well");
 }
 
 static void check_early_reply(const struct option_scope *scope,
@@ -187,6 +203,10 @@ static void listener_build(struct build *b, const struct tree_node *entry,
     check_early_reply(&scope, listener);
     listener->pool = build_pool(b, &scope, &keys->pool);
     listener_allow(&scope, &keys->allow, listener);
+    if (keys->users_file.p) {
+        listener->users = build_users(b, &scope, keys->users_file.p);
+        check_users(&scope, listener);
+    }
     check_raw(&scope, listener);
     if (!keys->listen.salen && !keys->listen.name)
         return; /* not an endpoint at all: reported */

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+enum { LOGIN_VERSION = 1 }; /* of RFC 1929 */
 enum { ATYP_IPV4 = 1, ATYP_NAME = 3, ATYP_IPV6 = 4 };
 
 int socks5_greeting(const uint8_t *p, size_t len, uint8_t method, bool *offered)
@@ -17,6 +18,25 @@ int socks5_greeting(const uint8_t *p, size_t len, uint8_t method, bool *offered)
         return 0;
     *offered = memchr(p + 2, method, p[1]) != NULL;
     return 2 + p[1];
+}
+
+int socks5_login(const uint8_t *p, size_t len, struct dp_str *user, struct dp_str *password)
+{
+    if (len >= 1 && p[0] != LOGIN_VERSION)
+        return SOCKS5_MALFORMED;
+    if (len < 2 || len < 3 + (size_t)p[1])
+        return 0;
+    *user = (struct dp_str){(const char *)p + 2, p[1]};
+    *password = (struct dp_str){user->p + user->len + 1, p[2 + user->len]};
+    size_t total = 3 + user->len + password->len;
+    return len < total ? 0 : (int)total;
+}
+
+size_t socks5_login_reply(uint8_t out[2], bool right)
+{
+    out[0] = LOGIN_VERSION;
+    out[1] = right ? 0 : 1;
+    return 2;
 }
 
 /* The length of the address at p, 0 for more, or -(reply code). */

@@ -11,8 +11,13 @@ struct handshake *handshake_new(const struct conf_listener *listener, struct poo
                                 int64_t now_ns)
 {
     struct handshake *hs = calloc(1, sizeof *hs);
-    if (!hs)
+    struct login *login = listener->users ? login_new() : NULL;
+    if (!hs || (listener->users && !login)) {
+        login_free(login);
+        free(hs);
         return NULL;
+    }
+    hs->login = login;
     ref_get(&pool->ref);
     hs->pool = pool;
     hs->speaks = listener->protocols;
@@ -31,6 +36,9 @@ void handshake_free(struct handshake *hs)
         return;
     dial_free(hs->dial);
     ref_drop(&hs->pool->ref);
+    if (hs->login)
+        explicit_bzero(hs->bytes, hs->size);
+    login_free(hs->login);
     if (hs->bytes != hs->first)
         free(hs->bytes);
     free(hs);
@@ -40,6 +48,8 @@ void handshake_consume(struct handshake *hs, size_t n)
 {
     hs->len -= n;
     memmove(hs->bytes, hs->bytes + n, hs->len);
+    if (hs->login)
+        explicit_bzero(hs->bytes + hs->len, n); /* there may be a password in it */
 }
 
 void handshake_dest(struct handshake *hs, const struct dp_addr *dest)
@@ -51,12 +61,19 @@ void handshake_dest(struct handshake *hs, const struct dp_addr *dest)
     hs->dest.name = hs->name;
 }
 
+void handshake_pool(struct handshake *hs, struct pool *pool)
+{
+    ref_get(&pool->ref);
+    ref_drop(&hs->pool->ref);
+    hs->pool = pool;
+}
+
 /* ---- which protocol ---- */
 
 static const struct client_protocol *const spoken[] = {
     [SNIFF_SOCKS5] = &client_socks5, [SNIFF_SOCKS4] = &client_socks4, [SNIFF_HTTP] = &client_http};
 
-_Static_assert(1 + SNIFF_UNKNOWN < REFUSAL_KINDS, "one for each, and one for requests");
+_Static_assert(1 + SNIFF_UNKNOWN < REFUSAL_LOGIN, "one for each, and one for requests");
 
 /* A client of a protocol that this port does not speak is told so in its own. */
 static enum turn refuse_protocol(enum sniff kind, struct refusal *refusal)
@@ -76,6 +93,8 @@ static bool grow(struct handshake *hs)
     if (!bytes)
         return false;
     memcpy(bytes, hs->first, hs->len);
+    if (hs->login)
+        explicit_bzero(hs->first, sizeof hs->first);
     hs->bytes = bytes;
     hs->size = HTTP_HEAD_MAX;
     return true;

@@ -12,6 +12,7 @@
 #include "proto/http.h"
 #include "proto/socks5.h"
 #include "route/dial.h"
+#include "traffic/login.h"
 
 /* A SOCKS5 greeting and request of the greatest length, and some payload behind them. HTTP gets a
  * larger buffer when it needs one. */
@@ -23,11 +24,15 @@
 enum turn {
     TURN_CLIENT, /* more must come */
     TURN_PAY,    /* and what is owed must go to the client first */
+    TURN_LOGIN,  /* hs->login is GIVEN: with its verdict there, read again */
+    TURN_ANSWER, /* the refusal goes to the client, which may go on */
     TURN_DIAL,   /* hs->dest is asked for */
     TURN_REFUSE  /* the refusal is the last word */
 };
 
-#define REFUSAL_KINDS 6
+#define REFUSAL_KINDS 8
+#define REFUSAL_LOGIN (REFUSAL_KINDS - 2)
+#define REFUSAL_HELD (REFUSAL_KINDS - 1)
 
 /* What a client is sent at last, and what the log says of it. */
 struct refusal {
@@ -48,7 +53,9 @@ struct handshake {
     struct dial *dial;
     int64_t since_ns; /* accepted; then, when dialing, the start of that */
     struct dp_addr dest;
+    struct login *login;   /* NULL: this listener wants none */
     bool greeted;          /* SOCKS5 */
+    bool admitted;         /* SOCKS5: it has been told that its login is right */
     struct http_scan scan; /* HTTP */
     size_t owed;           /* bytes of an answer that can wait for the next one */
     uint8_t answer[GRANT_MAX];
@@ -76,11 +83,20 @@ struct handshake *handshake_new(const struct conf_listener *listener, struct poo
                                 int64_t now_ns);
 void handshake_free(struct handshake *hs); /* NULL is fine */
 
+/* The connection goes to this one instead: a user's own. */
+void handshake_pool(struct handshake *hs, struct pool *pool);
+
 /* What has come, at hs->bytes, has become more. Not of a raw one. */
 enum turn handshake_read(struct handshake *hs, struct refusal *refusal);
 
 /* For protocols: n bytes have been used up; the destination is this, its name is copied. */
 void handshake_consume(struct handshake *hs, size_t n);
 void handshake_dest(struct handshake *hs, const struct dp_addr *dest);
+
+/* May this request of HTTP be served? TURN_DIAL: its login is right. TURN_LOGIN: to be looked at, and
+ * asked again. Otherwise the refusal says what is wrong: TURN_ANSWER where the client may go on after
+ * the request (`keep`), or TURN_REFUSE; the login is WANTED again. */
+enum turn http_login(struct login *login, const struct http_request *request, bool keep,
+                     struct refusal *refusal);
 
 #endif

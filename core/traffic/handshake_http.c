@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define BODY_MAX 700 /* of a page; with its head it must fit a refusal */
 #define OWN_MAX 128  /* of the address by which clients reach this port, in pages */
@@ -105,6 +106,69 @@ static enum turn serve(const struct handshake *hs, const struct http_request *r,
     return TURN_REFUSE;
 }
 
+/* ---- logins ---- */
+
+static int login_page(enum login_state state, const char **body)
+{
+    switch (state) {
+    case LOGIN_HELD:
+        *body = "Wrong passwords have been given too often from your address: wait a while.\n";
+        return HTTP_TOO_MANY;
+    case LOGIN_BUSY:
+        *body = "Your password could not be looked at just now: try again.\n";
+        return HTTP_UNAVAILABLE;
+    case LOGIN_WRONG:
+        *body = "The user name or the password is wrong.\n";
+        return HTTP_LOGIN_NEEDED;
+    default:
+        *body = "This proxy asks for a user name and a password.\n";
+        return HTTP_LOGIN_NEEDED;
+    }
+}
+
+/* One without a login is no more than a question for it: the log has nothing of that. */
+enum turn http_login(struct login *login, const struct http_request *request, bool keep,
+                     struct refusal *refusal)
+{
+    const enum login_state state = login->state;
+    if (state == LOGIN_RIGHT)
+        return TURN_DIAL;
+    if (state == LOGIN_WANTED && login_give_http(login, request))
+        return TURN_LOGIN;
+    login->state = LOGIN_WANTED;
+    struct http_answer a = {.keep = keep, .head = http_method_is(request, "HEAD")};
+    a.status = login_page(state, &a.body);
+    if (a.status == HTTP_LOGIN_NEEDED)
+        a.fields = "Proxy-Authenticate: Basic realm=\"dispatch\", charset=\"UTF-8\"\r\n";
+    answer(refusal, &a);
+    refusal->why = state == LOGIN_WANTED ? NULL : login_why(state);
+    refusal->kind = state == LOGIN_HELD ? REFUSAL_HELD : REFUSAL_LOGIN;
+    return keep ? TURN_ANSWER : TURN_REFUSE;
+}
+
+/* Where it is plain where the next request begins. What is behind a CONNECT may be meant for the
+ * tunnel already. */
+static bool may_go_on(const struct handshake *hs, const struct http_request *r, size_t head_len)
+{
+    const struct http_field *connection = http_field(r, "Connection");
+    bool stays =
+        !connection || (connection->value.len == strlen("keep-alive") &&
+                        strncasecmp(connection->value.p, "keep-alive", connection->value.len) == 0);
+    bool alone = r->form != HTTP_AUTHORITY || hs->len == head_len;
+    return r->minor == 1 && r->body == HTTP_NO_BODY && stays && alone;
+}
+
+static enum turn login(struct handshake *hs, const struct http_request *request, size_t head_len,
+                       struct refusal *refusal)
+{
+    enum turn turn = http_login(hs->login, request, may_go_on(hs, request, head_len), refusal);
+    if (turn == TURN_ANSWER)
+        handshake_consume(hs, head_len);
+    if (turn != TURN_DIAL)
+        hs->scan = (struct http_scan){0}; /* the same head once more, or the next */
+    return turn;
+}
+
 /* ---- the protocol ---- */
 
 static enum turn http_read(struct handshake *hs, struct refusal *refusal)
@@ -117,6 +181,9 @@ static enum turn http_read(struct handshake *hs, struct refusal *refusal)
         return refuse(-n, what_is_wrong(-n), "sent a request that cannot be served", refusal);
     if (request.form == HTTP_ORIGIN)
         return serve(hs, &request, refusal);
+    enum turn turn = hs->login ? login(hs, &request, (size_t)n, refusal) : TURN_DIAL;
+    if (turn != TURN_DIAL)
+        return turn;
     if (request.form != HTTP_AUTHORITY)
         return refuse(HTTP_NOT_IMPLEMENTED,
                       "Of HTTP this version of dispatch serves CONNECT only.\n"

@@ -11,9 +11,14 @@ static void refusal_set(const char *why, struct refusal *refusal)
     refusal->why = why;
 }
 
+/* The user id is no login: whoever says one need not prove it. */
 static enum turn socks4_read(struct handshake *hs, struct refusal *refusal)
 {
     struct socks4_request request;
+    if (hs->login) {
+        refusal_set("speaks SOCKS4, which has no login", refusal);
+        return TURN_REFUSE;
+    }
     int n = socks4_request(hs->bytes, hs->len, &request);
     if (n == 0)
         return TURN_CLIENT;

@@ -2,8 +2,9 @@
  * session.c: one client connection from accept to close.
  *
  *   HANDSHAKE -> DIALING -> RELAYING -> closed
- *       \           \
- *        +-----------+--> REFUSED (answered; drained until the client closes) -> closed
+ *     |    ^\        \
+ *     v    | +--------+--> REFUSED (answered; drained until the client closes) -> closed
+ *   LOGIN -+
  *
  * A raw session starts in DIALING. Bytes the client sends before it is answered stay in order: the
  * handshake's buffer takes some, the rest waits in the kernel.
@@ -32,7 +33,7 @@
 #define REFUSED_NS (2 * NS_PER_S)
 #define DRAIN_READS 8 /* in one go, of what it sends meanwhile */
 
-enum state { HANDSHAKE, DIALING, RELAYING, REFUSED, CLOSED };
+enum state { HANDSHAKE, LOGIN, DIALING, RELAYING, REFUSED, CLOSED };
 
 struct session {
     struct session *next, **prev; /* in the worker's list */
@@ -182,20 +183,40 @@ static enum state pay(struct session *s)
 
 static enum state dial(struct session *s);
 
+/* A refusal after which the client may do better. */
+static bool answered(struct session *s, const struct refusal *refusal)
+{
+    log_refusal(s, refusal);
+    return send(s->fd, refusal->bytes, refusal->len, MSG_NOSIGNAL) == (ssize_t)refusal->len;
+}
+
+static bool log_in(struct session *s);
+
 static enum state on_bytes(struct session *s)
 {
     struct refusal refusal;
-    switch (handshake_read(s->hs, &refusal)) {
-    case TURN_PAY:
-        return pay(s);
-    case TURN_DIAL:
-        return dial(s);
-    case TURN_REFUSE:
-        log_refusal(s, &refusal);
-        return refuse(s, refusal.bytes, refusal.len);
-    default:
-        return HANDSHAKE;
-    }
+    do {
+        switch (handshake_read(s->hs, &refusal)) {
+        case TURN_PAY:
+            return pay(s);
+        case TURN_LOGIN:
+            if (!log_in(s))
+                return LOGIN;
+            break;
+        case TURN_ANSWER:
+            if (!answered(s, &refusal))
+                return CLOSED;
+            break;
+        case TURN_DIAL:
+            return dial(s);
+        case TURN_REFUSE:
+            log_refusal(s, &refusal);
+            return refuse(s, refusal.bytes, refusal.len);
+        default:
+            return HANDSHAKE;
+        }
+    } while (s->hs->len || s->hs->login->state != LOGIN_WANTED); /* the next, or the verdict */
+    return HANDSHAKE;
 }
 
 /* Reads what the client has sent. Returns false when there was nothing, or it has gone. */
@@ -212,8 +233,8 @@ static bool fill(struct session *s)
     }
     if (n == -EAGAIN)
         client->readable = false;
-    else if (n < 0 || s->state != DIALING)
-        s->state = CLOSED; /* an end while dialing is perhaps only half of it: the relay will see */
+    else if (n < 0 || s->state == HANDSHAKE)
+        s->state = CLOSED; /* an end while it waits is perhaps but half of it: the relay will see */
     return false;
 }
 
@@ -238,17 +259,69 @@ static void client_ready(struct io_fd *io, short revents)
     session_settle(s);
 }
 
+/* ---- the login ---- */
+
+/* A user's own pool is one of the configuration by which the verdict was made: just now. */
+static void take_pool(struct session *s)
+{
+    const struct conf_pool *pool = s->hs->login->pool;
+    if (pool)
+        handshake_pool(s->hs, router_pool(s->worker->service->router, pool));
+}
+
+static void login_over(struct login *l, void *ctx)
+{
+    struct session *s = ctx;
+    (void)l;
+    take_pool(s);
+    s->state = HANDSHAKE;
+    s->state = on_bytes(s);
+    client_read(s);
+    session_settle(s);
+}
+
+/* Returns whether the verdict is there. */
+static bool log_in(struct session *s)
+{
+    struct dp_addr client = client_addr(s);
+    if (!login_ask(s->hs->login, s->worker, s->hs->listener, &client, s->timer.at_ns, login_over,
+                   s))
+        return false;
+    take_pool(s);
+    return true;
+}
+
 /* ---- dialing ---- */
+
+#define USER_TEXT (7 + 4 * CONF_USER_MAX)
+
+/* Who has logged in; empty: nobody has to. */
+static struct dp_str client_user(const struct session *s)
+{
+    const struct login *l = s->hs->login;
+    return l ? (struct dp_str){.p = l->user, .len = (uint32_t)l->user_len} : (struct dp_str){0};
+}
+
+/* ` user=NAME`, or nothing. */
+static const char *user_text(const struct session *s, char buf[USER_TEXT])
+{
+    static const char key[] = " user=";
+    const struct dp_str user = client_user(s);
+    memcpy(buf, key, sizeof key);
+    log_escape(buf + sizeof key - 1, USER_TEXT - sizeof key + 1, user.p, user.len);
+    return user.len ? buf : "";
+}
 
 static void log_dial(const struct session *s, const char *link, int err)
 {
     enum log_level level = err == DP_OK ? LOG_INFO : LOG_WARN;
-    char client[ADDR_TEXT], dest[ADDR_TEXT];
+    char client[ADDR_TEXT], dest[ADDR_TEXT], user[USER_TEXT];
     if (!log_enabled(level))
         return;
-    log_line(level, "session", "client=%s dest=%s link=%s code=%02d ms=%lld",
-             client_text(s, client), s->hs->raw ? "server" : addr_text(&s->hs->dest, dest), link,
-             dp_reply(err), (long long)((io_now(s->worker->io) - s->hs->since_ns) / NS_PER_MS));
+    log_line(level, "session", "client=%s%s dest=%s link=%s code=%02d ms=%lld",
+             client_text(s, client), user_text(s, user),
+             s->hs->raw ? "server" : addr_text(&s->hs->dest, dest), link, dp_reply(err),
+             (long long)((io_now(s->worker->io) - s->hs->since_ns) / NS_PER_MS));
 }
 
 /* What this host lacks fails in masses, and through no fault of the request's. */
@@ -328,7 +401,8 @@ static bool admit(struct session *s)
     const struct rule_flow flow = {.listener = hs->listener,
                                    .protocol = hs->raw ? PROTO_RAW : hs->protocol->proto,
                                    .client = &client,
-                                   .dest = &hs->dest};
+                                   .dest = &hs->dest,
+                                   .user = client_user(s)};
     size_t by = 0;
     struct pool *pool = rules_pool(s->worker->service->router, &flow, hs->pool, &by);
     if (!pool) {
@@ -337,9 +411,7 @@ static bool admit(struct session *s)
         log_dial(s, rule, DP_ERR_DENIED);
         return false;
     }
-    ref_get(&pool->ref);
-    ref_drop(&hs->pool->ref);
-    hs->pool = pool;
+    handshake_pool(hs, pool);
     return true;
 }
 
