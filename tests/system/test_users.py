@@ -188,8 +188,8 @@ def pages(t):
     ("http", "http://127.0.0.1:%d", ("-p", "-U", "bob:secret"), b"hello"),
     ("http that asks first", "http://127.0.0.1:%d", ("-p", "--proxy-anyauth", "-U", "bob:secret"),
      b"hello"),
-    ("a password beyond ASCII", "http://127.0.0.1:%d", ("-p", "-U", "t\u00e4st:p\u00e4ss:w\u00f6rd"),
-     b"hello"),
+    ("a password beyond ASCII", "http://127.0.0.1:%d",
+     ("-p", "-U", "t\u00e4st:p\u00e4ss:w\u00f6rd"), b"hello"),
 ], needs=["curl"])
 def curls(t, proxy, options, body):
     p, host = start(t)
@@ -295,6 +295,25 @@ def ends(t):
         c.send(b"\5\1\2" + client.login(b"yes", b"%d" % i))
     host.term()
     equal(host.wait(8), 0, "exit status")
+
+
+@case("how long an answer takes does not tell who has an account")
+def no_oracle(t):
+    p, host = start(t, users="yes:%s\n" % YESCRYPT)
+
+    def took(user, i):
+        started = time.monotonic()
+        equal(socks5(host, user, b"%d" % i, p.told.port, source="127.0.1.%d" % i), (1, None),
+              "a wrong password")
+        return time.monotonic() - started
+
+    known_s, unknown_s = [], []
+    for i in range(1, 20, 2):
+        known_s.append(took(b"yes", i))
+        unknown_s.append(took(b"nobody", i + 1))
+    a, b = statistics.median(known_s), statistics.median(unknown_s)
+    print("# known %.1f ms, unknown %.1f ms" % (1e3 * a, 1e3 * b))
+    check(b > 0.01 and 0.5 < a / b < 2, "one look each", known_s, unknown_s)
 
 
 # ---- the file ----
