@@ -227,10 +227,13 @@ def segments(t):
 
 # ---- many at once ----
 
-@case("50 logins at once: others hardly notice, and each is right")
-def many(t):
+@table("50 logins at once: others hardly notice, and each is right",
+       [("1 worker", 1), ("4 workers", 4)])
+def many(t, workers):
     names = ["user-%d" % i for i in range(50)]
-    p, host = start(t, users="".join("%s:%s\n" % (n, YESCRYPT) for n in names))
+    p = place(t)
+    t.file("who", "".join("%s:%s\n" % (n, YESCRYPT) for n in names))
+    host = Host(t, text(more="workers: %d" % workers))
     c = Client(host.addr)
     t.defer(c.close)
     equal(c.greet(b"\2"), 2, "method")
