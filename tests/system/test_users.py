@@ -13,6 +13,7 @@ import time
 from lib import client, servers, tap
 from lib.client import Client
 from lib.host import Host, config, once
+from lib.shim import FailMalloc
 from lib.tap import case, check, equal, matches, table, wait_for, within
 from lib.world import TARGET, World
 
@@ -317,6 +318,29 @@ def no_oracle(t):
     a, b = statistics.median(known_s), statistics.median(unknown_s)
     print("# known %.1f ms, unknown %.1f ms" % (1e3 * a, 1e3 * b))
     check(b > 0.01 and 0.5 < a / b < 2, "one look each", known_s, unknown_s)
+
+
+@case("each allocation fails once in a login")
+def no_memory(t):
+    names = [b"user-%d" % i for i in range(100)]
+    shim = FailMalloc(t)
+    p, host = start(t, users="".join("%s:%s\n" % (n.decode(), YESCRYPT) for n in names),
+                    env=shim.env)
+    outcomes = []
+    for number, name in enumerate(names, 1):
+        shim.fail_only(number)
+        try:
+            outcomes.append(socks5(host, name, b"correct horse", p.told.port))
+        except (OSError, EOFError):
+            outcomes.append("closed")
+        over = shim.failed() == 0
+        shim.fail_only(0)
+        equal(socks5(host, name, b"correct horse", p.told.port), (0, 0), "after number %d" % number)
+        if over:
+            break
+    print("# " + " ".join(str(o) for o in outcomes))
+    equal(outcomes[-1], (0, 0), "with nothing that failed")
+    check(len(outcomes) > 4 and set(outcomes) <= {(0, 0), (0, 1), (1, None), "closed"}, outcomes)
 
 
 # ---- the file ----
