@@ -197,11 +197,11 @@ static void say_started(const struct host *h)
 {
     const struct config *c = server_config(h->server);
     for (size_t i = 0; i < c->n_listeners; i++) {
-        char text[ADDR_TEXT];
+        char text[ADDR_TEXT], protocols[CONF_PROTOCOLS_TEXT];
         struct dp_addr addr = server_listen_addr(h->server, i);
-        log_line(LOG_INFO, "listener", "%s: listening on %s pool=%s protocol=%s",
+        log_line(LOG_INFO, "listener", "%s: listening on %s pool=%s protocols=[%s]",
                  c->listener[i].name, addr_text(&addr, text), c->listener[i].pool->name,
-                 c->listener[i].protocols == PROTO_RAW ? "raw" : "socks5");
+                 conf_protocols_text(c->listener[i].protocols, protocols));
     }
 }
 

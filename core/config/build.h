@@ -20,6 +20,7 @@ struct build {
     /* Maps of name to map; missing ones are made with their defaults. An entry's index is that of
      * the object made from it. */
     const struct tree_node *links, *pools, *listeners;
+    const struct tree_node *direct; /* the first rule of `action: direct`; NULL: there is none */
     struct conf_link *link;
     struct conf_pool *pool;
     struct conf_listener *listener;
@@ -59,11 +60,23 @@ const struct tree_node *build_find(const struct option_scope *scope,
 const struct conf_pool *build_pool(const struct build *b, const struct option_scope *scope,
                                    const struct dp_str *name);
 
+/* The PROTO_ of that name; 0 after reporting that there is none, at `node` in option `key`. */
+unsigned build_protocol(const struct option_scope *scope, const struct tree_node *node,
+                        const char *key, const char *name);
+
+/* The users in the file at `path`, with their pools. NULL after reporting a mistake. */
+const struct conf_users *build_users(const struct build *b, const struct option_scope *scope,
+                                     const char *path);
+
 /* Each fills its part of b->config, in this order. */
 void build_links(struct build *b);
 void build_pools(struct build *b);
 void build_checks(struct build *b, const struct option_scope *top); /* `health-check` of all */
 void build_listeners(struct build *b);
+void build_rules(struct build *b, const struct tree_node *list); /* NULL: there are none */
+/* The first rule that says `action: direct`, or NULL. */
+const struct tree_node *build_direct_rule(const struct tree_node *list);
+void print_rule(const struct conf_rule *rule, FILE *out);       /* as in a file */
 void build_dante(struct build *b, const struct tree_node *map); /* NULL: there is no such section */
 
 /* Does the link's dialer talk on a stream the host has connected? */

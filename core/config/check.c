@@ -311,7 +311,7 @@ static const struct conf_check *real_check(const struct conf_check *said)
 /* What a pool says is nearer to its links than what one around it does. */
 static void pools_checks(struct build *b)
 {
-    size_t n = b->config->n_pools;
+    size_t n = b->pools->n;
     const struct conf_check **said = memory_alloc(b->memory, n * sizeof *said);
     for (size_t i = 0; said && i < n; i++)
         said[i] = entry_said(b, "pool", b->pools->item[i]);
@@ -323,12 +323,12 @@ static void pools_checks(struct build *b)
 
 void build_checks(struct build *b, const struct option_scope *top)
 {
-    for (size_t i = 0; i < b->config->n_links; i++)
+    for (size_t i = 0; i < b->links->n; i++)
         b->link[i].check = entry_said(b, "link", b->links->item[i]);
     pools_checks(b);
     const struct conf_check *all = real_check(check_said(top));
     b->config->check = all;
-    for (size_t i = 0; i < b->config->n_links; i++) {
+    for (size_t i = 0; i < b->links->n; i++) {
         struct conf_link *link = &b->link[i];
         link->check = link->check ? real_check(link->check) : all;
         suit_check(b, link);

@@ -34,8 +34,7 @@ static const struct dp_opt top_opts[] = {
     {.name = "timeouts", .type = OPTION_MAP},
     {.name = "health-check", .type = OPTION_ANY},
     {.name = "dante", .type = OPTION_MAP},
-    {.name = "rules", .type = OPTION_LATER},
-    {.name = "users-file", .type = OPTION_LATER},
+    {.name = "rules", .type = OPTION_LIST},
     {.name = "admin", .type = OPTION_LATER},
     {.name = "metrics", .type = OPTION_LATER},
     {.name = "control", .type = OPTION_LATER},
@@ -262,12 +261,14 @@ void build_config(struct build *b, const struct tree_node *root, const char *con
     build_workers(b, &scope, &keys->workers);
     build_timeouts(b, timeouts);
     build_path(b, &scope, &keys->plugin_path, fallback_path, n_fallback);
+    b->direct = build_direct_rule(tree_find(root, "rules"));
     build_links(b);
     if (!b->link)
         return;
     build_pools(b);
     build_checks(b, &scope);
     build_listeners(b);
+    build_rules(b, tree_find(root, "rules"));
     build_dante(b, tree_find(root, "dante"));
 }
 

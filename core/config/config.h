@@ -6,6 +6,8 @@
 
 #include "base/addr.h"
 #include "config/errors.h"
+#include "config/host_set.h"
+#include "config/net_set.h"
 #include <dispatch-plugin.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -59,6 +61,7 @@ struct conf_link {
     bool fast_open;              /* TCP fast open to the dialer's server */
     bool keep;                   /* its connections stay when its interface goes down */
     int64_t slow_start;          /* ns until it has its full share when it is back; 0: at once */
+    bool implicit;               /* made for `action: direct`: not in the file */
     const struct dp_addr *dns;   /* name servers, with port (53 unless given) */
     size_t n_dns;
     const struct conf_check *check; /* its own, a pool's, or that of all; NULL: none */
@@ -92,12 +95,30 @@ struct conf_pool {
     uint32_t weight;  /* as a member of another pool: 1 to 65535 */
     uint32_t retries; /* other links tried after the first */
     bool refuse;      /* links that are out are not used, not even if there are no others */
+    bool implicit;    /* made for `action: direct`: not in the file */
     struct conf_sticky sticky;
     const struct conf_pool *backup; /* what is used while no link can be had; NULL: nothing */
     bool is_backup;                 /* of the pool of this name */
 };
 
-enum { PROTO_SOCKS5 = 1, PROTO_RAW = 2 }; /* a raw listener speaks nothing else */
+struct conf_user {
+    struct dp_str name;           /* 1 to CONF_USER_MAX bytes; with a NUL behind */
+    const char *hash;             /* of the password, of crypt(5): CONF_HASH_MAX bytes at most */
+    const struct conf_pool *pool; /* NULL: the listener's */
+};
+
+#define CONF_USER_MAX 255 /* RFC 1929; so is a password */
+#define CONF_HASH_MAX 383 /* as of crypt(3) */
+
+/* Those who may use a listener. */
+struct conf_users {
+    const char *file;
+    const struct conf_user *user; /* in the order of their names */
+    size_t n;                     /* at least 1 */
+};
+
+/* SOCKS4 is SOCKS4a as well; a raw listener speaks nothing else. */
+enum { PROTO_SOCKS5 = 1, PROTO_RAW = 2, PROTO_SOCKS4 = 4, PROTO_HTTP = 8 };
 
 struct conf_listener {
     const char *name;
@@ -106,9 +127,36 @@ struct conf_listener {
     unsigned protocols;
     const struct addr_net *allow; /* client networks; n_allow 0: everybody */
     size_t n_allow;
-    bool early_reply;             /* success is told before there is any */
-    uint32_t max_per_client;      /* connections of one address at once; 0: no limit */
-    const struct tree_node *node; /* of `listen` */
+    const struct conf_users *users; /* NULL: nobody has to log in */
+    bool early_reply;               /* success is told before there is any */
+    uint32_t max_per_client;        /* connections of one address at once; 0: no limit */
+    const struct tree_node *node;   /* of `listen` */
+};
+
+struct conf_ports {
+    uint16_t from, to;
+};
+
+enum rule_action { RULE_POOL, RULE_DIRECT, RULE_DENY };
+
+/* What `action: direct` goes by: a link and a pool of this name. */
+#define CONF_DIRECT "direct"
+
+/* A rule holds for a flow that fulfils each of its conditions; NULL or 0: it has no such one. */
+struct conf_rule {
+    const char *const *listener; /* names */
+    size_t n_listeners;
+    const struct dp_str *user;
+    size_t n_users;
+    unsigned protocols; /* PROTO_ */
+    const struct net_set *client;
+    const struct net_set *network;        /* of destinations that are addresses */
+    const struct host_set *host, *domain; /* of those that are names: one of the two must have it */
+    const struct conf_ports *port;
+    size_t n_ports;
+    enum rule_action action;
+    const struct conf_pool *pool; /* NULL: of RULE_DENY */
+    const void *keys;             /* as they stood in the file */
 };
 
 struct conf_timeouts {
@@ -138,6 +186,8 @@ struct config {
     size_t n_backups; /* of pools: they stand behind these */
     const struct conf_listener *listener;
     size_t n_listeners;
+    const struct conf_rule *rule; /* the first that holds decides; none: the listener's pool */
+    size_t n_rules;
     struct conf_timeouts timeouts;
     const struct conf_check *check; /* of links for which nothing nearer says more; NULL: none */
     const struct conf_dante *dante; /* NULL: no such section */
@@ -178,8 +228,17 @@ void config_dump(const struct config *config, FILE *out);
 
 /* Prints it for config_parse() in a process that may not read its files: with the same fallback_path
  * that gives an equal configuration, secrets included. Whoever keeps the text wipes it. Everything is
- * written out, so that thousands of links may come to more than one file may hold. */
+ * written out, so that thousands of links may come to more than one file may hold. Who may use a
+ * listener is left out: that process has none. */
 void config_write(const struct config *config, FILE *out);
+
+/* NULL: there is no such user. */
+const struct conf_user *conf_user_find(const struct conf_users *users, const void *name,
+                                       size_t len);
+
+/* "socks5, socks4, http": as in a file. Returns text. */
+#define CONF_PROTOCOLS_TEXT 32
+const char *conf_protocols_text(unsigned protocols, char text[CONF_PROTOCOLS_TEXT]);
 
 /* Prints a plugin's option table for people: --dump-plugin. */
 void config_dump_plugin(const struct dp_plugin *plugin, FILE *out);

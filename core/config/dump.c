@@ -17,7 +17,7 @@ struct dump {
     /* A name from the command line may be one that a file may not use (`socks5://host:1080`). Then
      * all links are numbered, which cannot clash, and their names stand behind as comments. */
     bool numbered;
-    bool secrets; /* as they are */
+    bool secrets; /* as they are; for config_write() */
 };
 
 static void print_text(const char *text, FILE *out)
@@ -86,19 +86,27 @@ static void dump_allow(const struct conf_listener *listener, FILE *out)
     fputs("]\n", out);
 }
 
-static void dump_listener(const struct conf_listener *listener, FILE *out)
+static void dump_listener(const struct dump *d, const struct conf_listener *listener)
 {
+    const char *users = listener->users && !d->secrets ? listener->users->file : NULL;
+    FILE *out = d->out;
+    char protocols[CONF_PROTOCOLS_TEXT];
     fputs("  ", out);
     print_text(listener->name, out);
     fputs(":\n    listen: ", out);
     print_addr(&listener->listen, out);
     fputs("\n    pool: ", out);
     print_text(listener->pool->name, out);
-    fprintf(out, "\n    protocols: [%s]\n", listener->protocols & PROTO_RAW ? "raw" : "socks5");
+    fprintf(out, "\n    protocols: [%s]\n", conf_protocols_text(listener->protocols, protocols));
     if (listener->n_allow)
         dump_allow(listener, out);
-    else if (!addr_is_loopback(&listener->listen))
+    else if (!addr_is_loopback(&listener->listen) && !users)
         fputs("    open: yes\n", out);
+    if (users) {
+        fputs("    users-file: ", out);
+        print_text(users, out);
+        fputc('\n', out);
+    }
     fprintf(out, "    early-reply: %s\n", listener->early_reply ? "yes" : "no");
     fprintf(out, "    max-connections-per-client: %" PRIu32 "\n", listener->max_per_client);
 }
@@ -221,13 +229,19 @@ static void dump_config(const struct config *config, bool secrets, FILE *out)
     dump_top(config, out);
     fputs("listeners:\n", out);
     for (size_t i = 0; i < config->n_listeners; i++)
-        dump_listener(&config->listener[i], out);
+        dump_listener(&d, &config->listener[i]);
     fputs("links:\n", out);
     for (size_t i = 0; i < config->n_links; i++)
-        dump_link(&d, &config->link[i]);
+        if (!config->link[i].implicit)
+            dump_link(&d, &config->link[i]);
     fputs("pools:\n", out);
     for (size_t i = 0; i < config->n_pools; i++)
-        dump_pool(&d, &config->pool[i]);
+        if (!config->pool[i].implicit)
+            dump_pool(&d, &config->pool[i]);
+    if (config->n_rules)
+        fputs("rules:\n", out);
+    for (size_t i = 0; i < config->n_rules; i++)
+        print_rule(&config->rule[i], out);
     fputs("timeouts:\n", out);
     dump_timeouts(&config->timeouts, out);
     if (config->dante)

@@ -29,7 +29,9 @@ static struct conf_place error_place(const struct tree_node *node)
 static size_t error_prefix(char *text, size_t size, const struct tree_node *node)
 {
     int len = 0;
-    if (node && node->file && node->line)
+    if (node && node->file && node->line && !node->column)
+        len = snprintf(text, size, "%s:%u: ", node->file, node->line);
+    else if (node && node->file && node->line)
         len = snprintf(text, size, "%s:%u:%u: ", node->file, node->line, node->column);
     else if (node && node->file)
         len = snprintf(text, size, "%s: ", node->file);

@@ -16,7 +16,7 @@ struct conf_errors {
     size_t n_more;            /* mistakes not kept; the last line tells their number */
 };
 
-/* Adds `WHERE:LINE:COLUMN: text`; node NULL: the text alone. After 50 mistakes: counted, not kept. */
+/* Adds `WHERE:LINE:COLUMN: text`, as much of it as the node has; node NULL: the text alone. After 50 mistakes: counted, not kept. */
 __attribute__((format(printf, 3, 4))) //
 void conf_error(struct conf_errors *errors, const struct tree_node *node, const char *fmt, ...);
 void conf_errors_free(struct conf_errors *errors);

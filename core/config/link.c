@@ -116,6 +116,27 @@ static void link_build(struct build *b, const struct tree_node *entry, struct co
     link_via(b, &scope, &keys->via, link);
 }
 
+/* For rules that say so: the link that no file names, with all its defaults. */
+static void link_direct(struct build *b)
+{
+    struct conf_link *link = &b->link[b->links->n];
+    struct tree_node *entry = tree_new(b->memory, b->direct, TREE_MAP);
+    struct option_scope scope = {b->memory, b->errors, entry, "action: direct: ", b->folder};
+    const struct dp_str name = {.p = CONF_DIRECT, .len = sizeof CONF_DIRECT - 1};
+    if (!entry)
+        return;
+    entry->key = CONF_DIRECT;
+    tree_close(b->memory, b->errors, entry);
+    *link = (struct conf_link){.name = CONF_DIRECT, .weight = 1, .implicit = true};
+    build_instance(b, &scope, &link_table, DP_DIALER, name, &link->dialer);
+    b->config->n_links++;
+    if (tree_find(b->links, CONF_DIRECT))
+        conf_error(b->errors, b->direct,
+                   "rules: action: direct makes a link \"%s\", and there is one: "
+                   "rename it, or say its pool instead",
+                   CONF_DIRECT);
+}
+
 /* How many links there are from this one to the bottom; 0: it comes back to itself; more than all
  * there are: it runs into a circle further down, which is reported there. */
 static size_t chain_len(const struct build *b, const struct conf_link *link)
@@ -161,13 +182,15 @@ static void fast_open_check(struct build *b, const struct tree_node *entry,
 void build_links(struct build *b)
 {
     size_t n = b->links->n;
-    b->link = memory_alloc(b->memory, n * sizeof *b->link);
+    b->link = memory_alloc(b->memory, (n + 1) * sizeof *b->link);
     if (!b->link)
         return;
     b->config->link = b->link;
     b->config->n_links = n;
     for (size_t i = 0; i < n; i++)
         link_build(b, b->links->item[i], &b->link[i]);
+    if (b->direct)
+        link_direct(b);
     for (size_t i = 0; i < n; i++)
         chain_check(b, b->links->item[i], &b->link[i]);
     for (size_t i = 0; i < n; i++)

@@ -3,11 +3,13 @@
  */
 #include "config/build.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 struct listener_keys {
     struct dp_addr listen;
-    struct dp_str pool;
+    struct dp_str pool, users_file;
     struct dp_list protocols, allow;
     uint8_t open, early_reply;
     uint32_t max_per_client;
@@ -23,8 +25,7 @@ static const struct dp_opt listener_opts[] = {
      .type = DP_LIST,
      .offset = offsetof(struct listener_keys, protocols),
      .min = 1,
-     .max = TREE_NODES_MAX,
-     .dflt = "socks5"},
+     .max = TREE_NODES_MAX},
     {.name = "allow",
      .type = DP_LIST,
      .offset = offsetof(struct listener_keys, allow),
@@ -35,25 +36,47 @@ static const struct dp_opt listener_opts[] = {
     {.name = "max-connections-per-client",
      .type = DP_U32,
      .offset = offsetof(struct listener_keys, max_per_client)},
-    {.name = "users-file", .type = OPTION_LATER},
+    {.name = "users-file",
+     .type = DP_STRING,
+     .offset = offsetof(struct listener_keys, users_file),
+     .min = 1,
+     .max = PATH_MAX - 1},
     {.name = "proxy-protocol", .type = OPTION_LATER},
 };
 static const struct option_table listener_table = OPTION_TABLE(listener_opts);
 
-static unsigned protocol_parse(const struct option_scope *scope, const struct tree_node *node,
-                               const char *name)
+static const struct {
+    const char *name;
+    unsigned protocol;
+} protocol_names[] = {
+    {"socks5", PROTO_SOCKS5},
+    {"socks4", PROTO_SOCKS4},
+    {"http", PROTO_HTTP},
+    {"raw", PROTO_RAW},
+};
+#define N_PROTOCOLS (sizeof protocol_names / sizeof *protocol_names)
+
+const char *conf_protocols_text(unsigned protocols, char text[CONF_PROTOCOLS_TEXT])
 {
-    static const char *const later[] = {"socks4", "socks4a", "http"};
-    if (strcmp(name, "socks5") == 0)
-        return PROTO_SOCKS5;
-    if (strcmp(name, "raw") == 0)
-        return PROTO_RAW;
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        if (strcmp(name, later[i]) == 0) {
-            option_error(scope, node, "protocols", "%s: not in this version", name);
-            return 0;
-        }
-    option_error(scope, node, "protocols", "\"%s\" is none of socks5, raw", name);
+    size_t len = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < N_PROTOCOLS; i++)
+        if (protocols & protocol_names[i].protocol)
+            len += (size_t)snprintf(text + len, CONF_PROTOCOLS_TEXT - len, "%s%s", len ? ", " : "",
+                                    protocol_names[i].name);
+    return text;
+}
+
+unsigned build_protocol(const struct option_scope *scope, const struct tree_node *node,
+                        const char *key, const char *name)
+{
+    for (size_t i = 0; i < N_PROTOCOLS; i++)
+        if (strcmp(name, protocol_names[i].name) == 0)
+            return protocol_names[i].protocol;
+    if (strcmp(name, "socks4a") == 0)
+        option_error(scope, node, key, "socks4a: say socks4, which is both");
+    else
+        option_error(scope, node, key, "\"%s\" is none of socks5, socks4, http, raw", name);
     return 0;
 }
 
@@ -61,8 +84,10 @@ static unsigned listener_protocols(const struct option_scope *scope, const struc
 {
     const struct tree_node *node = tree_find(scope->map, "protocols");
     unsigned protocols = 0;
+    if (!node)
+        return PROTO_SOCKS5 | PROTO_SOCKS4 | PROTO_HTTP;
     for (uint32_t i = 0; i < list->n; i++)
-        protocols |= protocol_parse(scope, node ? tree_item(node, i) : NULL, list->item[i].p);
+        protocols |= build_protocol(scope, tree_item(node, i), "protocols", list->item[i].p);
     if (protocols & PROTO_RAW && protocols != PROTO_RAW)
         option_error(scope, node, "protocols", "raw goes with no other protocol");
     return protocols;
@@ -95,10 +120,11 @@ static void check_exposure(const struct option_scope *scope, const struct listen
     }
     if (keys->open && allow)
         option_error(scope, allow, "allow", "contradicts open: yes");
-    else if (!keys->open && !allow && !addr_is_loopback(&keys->listen))
+    else if (!keys->open && !allow && !keys->users_file.p && !addr_is_loopback(&keys->listen))
         option_error(scope, node, "listen",
                      "others than this machine can reach this address: say `allow: [NETWORK, ...]` "
-                     "for whom it is, or `open: yes` for everybody");
+                     "for whom it is, `users-file: FILE` for those who log in, or `open: yes` for "
+                     "everybody");
 }
 
 /* A link of this pool, or behind it, or of a pool in it, that is no tunnel. Circles are reported
@@ -127,6 +153,16 @@ static void check_raw(const struct option_scope *scope, const struct conf_listen
         option_error(scope, tree_find(scope->map, "protocols"), "protocols",
                      "raw needs tunnels only, and link \"%s\" of pool \"%s\" is none", link->name,
                      pool->name);
+}
+
+/* Nobody could log in where only these are spoken. */
+static void check_users(const struct option_scope *scope, const struct conf_listener *listener)
+{
+    const struct tree_node *node = tree_find(scope->map, "users-file");
+    if (listener->protocols == PROTO_RAW)
+        option_error(scope, node, "users-file", "a raw listener knows no login");
+    else if (listener->protocols == PROTO_SOCKS4)
+        option_error(scope, node, "users-file", "SOCKS4 has no login: say socks5 or http as well");
 }
 
 static void check_early_reply(const struct option_scope *scope,
@@ -178,6 +214,10 @@ static void listener_build(struct build *b, const struct tree_node *entry,
     check_early_reply(&scope, listener);
     listener->pool = build_pool(b, &scope, &keys->pool);
     listener_allow(&scope, &keys->allow, listener);
+    if (keys->users_file.p) {
+        listener->users = build_users(b, &scope, keys->users_file.p);
+        check_users(&scope, listener);
+    }
     check_raw(&scope, listener);
     if (!keys->listen.salen && !keys->listen.name)
         return; /* not an endpoint at all: reported */

@@ -9,9 +9,9 @@
 #include "config/tree.h"
 #include <dispatch-plugin.h>
 
-/* In the host's own tables only: a key whose map the caller binds; one of which the caller reads
- * whatever is there; a key of a later version. */
-enum { OPTION_MAP = 0x10000, OPTION_ANY, OPTION_LATER };
+/* In the host's own tables only: a key whose map, or list, the caller binds; one of which the caller
+ * reads whatever is there; a key of a later version. */
+enum { OPTION_MAP = 0x10000, OPTION_LIST, OPTION_ANY, OPTION_LATER };
 
 struct option_table {
     const struct dp_opt *opts;

@@ -133,7 +133,7 @@ static void members_named(const struct build *b, const struct option_scope *scop
 static void members_left(const struct build *b, const struct option_scope *scope,
                          const struct members *members, struct conf_pool *pool)
 {
-    size_t n = b->config->n_links;
+    size_t n = b->links->n;
     if (!pool->backup) {
         pool->member = members->all;
         pool->n_members = n;
@@ -189,7 +189,7 @@ static void pool_backup(struct build *b, const struct option_scope *scope,
                         const struct dp_list *names, const struct members *members,
                         struct conf_pool *pool)
 {
-    struct conf_pool *backup = &b->pool[b->pools->n + b->config->n_backups++];
+    struct conf_pool *backup = &b->pool[b->pools->n + !!b->direct + b->config->n_backups++];
     *backup = (struct conf_pool){.name = pool->name,
                                  .balancer = pool->balancer,
                                  .refuse = pool->refuse,
@@ -221,6 +221,30 @@ static void pool_build(struct build *b, const struct tree_node *entry,
         pool_backup(b, &scope, &keys->backup, members, pool);
     if (!named)
         members_left(b, &scope, members, pool);
+}
+
+/* For rules that say so: the pool of the link that no file names. */
+static void pool_direct(struct build *b)
+{
+    struct conf_pool *pool = &b->pool[b->pools->n];
+    struct tree_node *entry = tree_new(b->memory, b->direct, TREE_MAP);
+    struct option_scope scope = {b->memory, b->errors, entry, "action: direct: ", b->folder};
+    const struct dp_str balancer = {.p = "rr", .len = 2};
+    struct conf_member *member = memory_alloc(b->memory, sizeof *member);
+    if (!entry || !member)
+        return;
+    entry->key = CONF_DIRECT;
+    tree_close(b->memory, b->errors, entry);
+    member->link = &b->link[b->links->n];
+    *pool = (struct conf_pool){
+        .name = CONF_DIRECT, .member = member, .n_members = 1, .weight = 1, .implicit = true};
+    build_instance(b, &scope, &pool_table, DP_BALANCER, balancer, &pool->balancer);
+    b->config->n_pools++;
+    if (tree_find(b->pools, CONF_DIRECT))
+        conf_error(b->errors, b->direct,
+                   "rules: action: direct makes a pool \"%s\", and there is one: "
+                   "rename it, or say `pool: %s` instead",
+                   CONF_DIRECT, CONF_DIRECT);
 }
 
 static void pool_missing(const struct build *b, const struct option_scope *scope)
@@ -302,13 +326,13 @@ static void pools_check(struct build *b)
 
 void build_pools(struct build *b)
 {
-    size_t n = b->pools->n, n_backups = 0, n_links = b->config->n_links;
+    size_t n = b->pools->n, n_backups = 0, n_links = b->links->n;
     for (size_t i = 0; i < n; i++)
         n_backups += tree_find(b->pools->item[i], "backup") != NULL;
     struct conf_member *all = memory_alloc(b->memory, n_links * sizeof *all);
     struct members members = {
         .all = all, .taken_by = memory_alloc(b->memory, (n_links + n) * sizeof *members.taken_by)};
-    b->pool = memory_alloc(b->memory, (n + n_backups) * sizeof *b->pool);
+    b->pool = memory_alloc(b->memory, (n + 1 + n_backups) * sizeof *b->pool);
     if (!all || !members.taken_by || !b->pool)
         return;
     for (size_t i = 0; i < n_links; i++)
@@ -318,4 +342,6 @@ void build_pools(struct build *b)
     pools_check(b);
     b->config->pool = b->pool;
     b->config->n_pools = n;
+    if (b->direct)
+        pool_direct(b);
 }

@@ -381,6 +381,15 @@ static bool parse_any(const struct type_value *v, void *out)
     return true;
 }
 
+static bool parse_own_list(const struct type_value *v, void *out)
+{
+    (void)out;
+    if (v->node->kind == TREE_LIST)
+        return true;
+    value_error(v, "a list is expected");
+    return false;
+}
+
 static bool parse_later(const struct type_value *v, void *out)
 {
     (void)out;
@@ -411,6 +420,7 @@ static const struct type types[] = {
 
 static const struct type map_type = {.name = "map", .parse = parse_map};
 static const struct type any_type = {.name = "any", .parse = parse_any};
+static const struct type own_list_type = {.name = "list", .parse = parse_own_list};
 static const struct type later_type = {.name = "later", .parse = parse_later};
 
 const struct type *type_find(uint32_t type)
@@ -419,6 +429,8 @@ const struct type *type_find(uint32_t type)
         return &map_type;
     if (type == OPTION_ANY)
         return &any_type;
+    if (type == OPTION_LIST)
+        return &own_list_type;
     if (type == OPTION_LATER)
         return &later_type;
     if (type >= sizeof types / sizeof *types || !types[type].name)

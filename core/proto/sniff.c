@@ -16,10 +16,16 @@ enum sniff sniff_first_byte(uint8_t first)
     return SNIFF_UNKNOWN;
 }
 
-const char *sniff_name(enum sniff kind)
+const char *sniff_mistake(enum sniff kind)
 {
-    static const char *const names[] = {"SOCKS5", "SOCKS4", "HTTP", "TLS", "an unknown protocol"};
-    return names[kind];
+    static const char *const texts[] = {
+        "speaks SOCKS5, which this listener does not",
+        "speaks SOCKS4, which this listener does not",
+        "speaks HTTP, which this listener does not",
+        "speaks TLS: a proxy is talked to in the clear (http://, not https://)",
+        "speaks an unknown protocol",
+    };
+    return texts[kind];
 }
 
 /* 501: the method is not supported by this server (RFC 9110, section 15.6.2). The last two answers
@@ -29,12 +35,11 @@ const char *sniff_refusal(enum sniff kind, size_t *len)
     static const char http[] =
         "HTTP/1.1 501 Not Implemented\r\n"
         "Content-Type: text/plain; charset=utf-8\r\n"
-        "Content-Length: 168\r\n"
+        "Content-Length: 114\r\n"
         "Connection: close\r\n"
         "\r\n"
-        "This port speaks SOCKS5, not HTTP.\n"
-        "Set it as a SOCKS5 proxy (socks5h://) in your program, not as an HTTP proxy.\n"
-        "curl: --proxy socks5h://ADDRESS:PORT instead of http://\n";
+        "This port is a proxy that does not speak HTTP.\n"
+        "Set it as a SOCKS5 proxy (socks5h://ADDRESS:PORT) in your program.\n";
     static const char socks4[] = "\0\x5b\0\0\0\0\0\0";
     static const char socks5[] = "\x05\xff";
 
@@ -45,6 +50,7 @@ const char *sniff_refusal(enum sniff kind, size_t *len)
     case SNIFF_SOCKS4:
         *len = 8;
         return socks4;
+    case SNIFF_SOCKS5:
     case SNIFF_UNKNOWN:
         *len = 2;
         return socks5;

@@ -12,8 +12,8 @@ enum sniff { SNIFF_SOCKS5, SNIFF_SOCKS4, SNIFF_HTTP, SNIFF_TLS, SNIFF_UNKNOWN };
 /* One byte decides: 5 and 4 are SOCKS versions, a letter starts an HTTP method, 0x16 a TLS record. */
 enum sniff sniff_first_byte(uint8_t first);
 
-/* "HTTP", "SOCKS4", ...: for the log. */
-const char *sniff_name(enum sniff kind);
+/* What is wrong with a client of a protocol that is not spoken: for the log. */
+const char *sniff_mistake(enum sniff kind);
 
 /* What a client of the wrong protocol is sent, so that it can show what is wrong. len 0: nothing it
  * could understand. The bytes are static. */

@@ -3,9 +3,11 @@
  */
 #include "proto/socks5.h"
 #include "base/addr.h"
+#include "proto/host.h"
 
 #include <string.h>
 
+enum { LOGIN_VERSION = 1 }; /* of RFC 1929 */
 enum { ATYP_IPV4 = 1, ATYP_NAME = 3, ATYP_IPV6 = 4 };
 
 int socks5_greeting(const uint8_t *p, size_t len, uint8_t method, bool *offered)
@@ -18,14 +20,23 @@ int socks5_greeting(const uint8_t *p, size_t len, uint8_t method, bool *offered)
     return 2 + p[1];
 }
 
-/* A host name may hold bytes beyond ASCII, but no NUL, control byte or blank: those cut names short
- * or smuggle lines elsewhere. */
-static bool name_is_sane(const char *name, size_t len)
+int socks5_login(const uint8_t *p, size_t len, struct dp_str *user, struct dp_str *password)
 {
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)name[i] <= ' ' || name[i] == 0x7f)
-            return false;
-    return len > 0;
+    if (len >= 1 && p[0] != LOGIN_VERSION)
+        return SOCKS5_MALFORMED;
+    if (len < 2 || len < 3 + (size_t)p[1])
+        return 0;
+    *user = (struct dp_str){(const char *)p + 2, p[1]};
+    *password = (struct dp_str){user->p + user->len + 1, p[2 + user->len]};
+    size_t total = 3 + user->len + password->len;
+    return len < total ? 0 : (int)total;
+}
+
+size_t socks5_login_reply(uint8_t out[2], bool right)
+{
+    out[0] = LOGIN_VERSION;
+    out[1] = right ? 0 : 1;
+    return 2;
 }
 
 /* The length of the address at p, 0 for more, or -(reply code). */
@@ -43,22 +54,6 @@ static int address_len(const uint8_t *p, size_t len)
     }
 }
 
-/* `127.1`, `0177.0.0.1`, `2130706433`, `0x7f000001`: an address to some, a name to others. No domain
- * ends in a number. */
-static bool name_ends_in_number(const char *name, size_t len)
-{
-    size_t end = len, start;
-    if (end > 1 && name[end - 1] == '.')
-        end--;
-    for (start = end; start > 0 && name[start - 1] != '.';)
-        start--;
-    size_t digits = start;
-    while (digits < end && name[digits] >= '0' && name[digits] <= '9')
-        digits++;
-    bool hex = end - start > 2 && name[start] == '0' && (name[start + 1] | 32) == 'x';
-    return (digits == end && end > start) || hex;
-}
-
 static int address_read(const uint8_t *p, uint16_t port, struct dp_addr *to)
 {
     if (p[0] != ATYP_NAME) {
@@ -66,19 +61,7 @@ static int address_read(const uint8_t *p, uint16_t port, struct dp_addr *to)
         addr_unmap(to);
         return 0;
     }
-    const char *name = (const char *)p + 2;
-    size_t len = p[1];
-    if (!name_is_sane(name, len))
-        return -SOCKS5_HOST_UNREACH;
-    if (addr_parse_ip(to, name, len) == 0) {
-        addr_set_port(to, port);
-        addr_unmap(to);
-    } else if (name_ends_in_number(name, len)) {
-        return -SOCKS5_HOST_UNREACH;
-    } else {
-        addr_from_name(to, name, len, port);
-    }
-    return 0;
+    return host_read(to, (const char *)p + 2, p[1], port) < 0 ? -SOCKS5_HOST_UNREACH : 0;
 }
 
 int socks5_request(const uint8_t *p, size_t len, struct dp_addr *to)

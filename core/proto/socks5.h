@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 enum { SOCKS5_VERSION = 5 };
-enum { SOCKS5_NO_AUTH = 0, SOCKS5_NO_METHOD = 0xff };
+enum { SOCKS5_NO_AUTH = 0, SOCKS5_LOGIN = 2, SOCKS5_NO_METHOD = 0xff };
 enum { SOCKS5_CONNECT = 1 };
 
 /* Section 6. */
@@ -35,6 +35,13 @@ enum {
 
 /* Has the greeting offered `method`? Returns its length, 0, or SOCKS5_MALFORMED. */
 int socks5_greeting(const uint8_t *p, size_t len, uint8_t method, bool *offered);
+
+/* A name and a password (RFC 1929), which point into p and may hold any byte, or none. Returns the
+ * length, 0, or SOCKS5_MALFORMED: of another version. */
+int socks5_login(const uint8_t *p, size_t len, struct dp_str *user, struct dp_str *password);
+
+/* Writes whether they were right. Returns its length. */
+size_t socks5_login_reply(uint8_t out[2], bool right);
 
 /* Returns the request's length, 0, or -(reply code) when the request can only be refused: a wrong
  * version or reserved byte is 01, a command other than CONNECT 07, an address type 08, a name that

@@ -10,6 +10,7 @@
 #include "route/monitor.h"
 #include "traffic/checks.h"
 #include "traffic/listen.h"
+#include "traffic/login.h"
 #include "traffic/session.h"
 #include "traffic/worker.h"
 
@@ -41,6 +42,7 @@ struct server {
     struct budget budget;
     uint64_t n_files, n_open; /* the limit of descriptors; those taken by all but the service */
     struct sources *sources;
+    struct logins *logins;   /* NULL: no listener has had users yet */
     struct service *service; /* NULL: none yet */
     struct monitor *monitor; /* NULL: links are taken as they come */
     struct checks *checks;   /* NULL: it drains */
@@ -212,6 +214,26 @@ static int listeners_open(struct service *new, const struct service *old,
     return failed ? -1 : 0;
 }
 
+static bool has_users(const struct config *config)
+{
+    for (size_t i = 0; i < config->n_listeners; i++)
+        if (config->listener[i].users)
+            return true;
+    return false;
+}
+
+/* Made when they are first needed, and kept. */
+static int logins_prepare(struct server *s, struct service *new, struct conf_errors *errors)
+{
+    if (!s->logins && has_users(new->router->config)) {
+        s->logins = logins_new(s->n_workers, clock_now_ns());
+        if (!s->logins)
+            conf_error(errors, NULL, "cannot verify logins: %s", strerror(errno));
+    }
+    new->logins = s->logins;
+    return s->logins || !has_users(new->router->config) ? 0 : -1;
+}
+
 /* Sockets that go: whoever is just connecting to one is still served, by the service before. */
 static void listeners_leave(const struct service *old, const struct service *new)
 {
@@ -262,7 +284,7 @@ static struct service *service_new(struct server *s, struct config *config,
     else if (!room_share(s, new, &(struct budget){0}))
         conf_error(errors, NULL, "%" PRIu64 " files leave no room for connections: " RAISE_FILES,
                    s->n_files);
-    else if (listeners_open(new, s->service, errors) == 0)
+    else if (logins_prepare(s, new, errors) == 0 && listeners_open(new, s->service, errors) == 0)
         return new;
     service_discard(new, s->service);
     return NULL;
@@ -378,6 +400,8 @@ static void workers_end(struct server *s)
         workers_order(s, order_stop, NULL);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_join(&s->worker[i]);
+    if (s->logins)
+        logins_stop(s->logins);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_free(&s->worker[i]);
 }
@@ -458,6 +482,7 @@ void server_free(struct server *s)
     trash_empty(&s->trash);
     arena_destroy(s->arena);
     sources_free(s->sources);
+    logins_free(s->logins);
     free(s->worker);
     free(s);
 }

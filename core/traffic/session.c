@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * session.c: one client connection from accept to close.
  *
- *   GREETING -> REQUEST -> DIALING -> RELAYING -> closed
- *       \          \          \
- *        +----------+----------+--> REFUSED (answered; drained until the client closes) -> closed
+ *   HANDSHAKE -> DIALING -> RELAYING -> closed
+ *     |    ^\        \
+ *     v    | +--------+--> REFUSED (answered; drained until the client closes) -> closed
+ *   LOGIN -+
  *
  * A raw session starts in DIALING. Bytes the client sends before it is answered stay in order: the
  * handshake's buffer takes some, the rest waits in the kernel.
@@ -14,22 +15,15 @@
 #include "traffic/session.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "proto/sniff.h"
-#include "proto/socks5.h"
-#include "route/dial.h"
+#include "route/rules.h"
 #include "route/socket.h"
+#include "traffic/handshake.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* A greeting and a request of the greatest length, and some payload behind them. */
-#define HANDSHAKE_BUFFER 768
-
-/* The choice of a method, and the reply. */
-#define SOCKS5_ANSWER_MAX (2 + SOCKS5_REPLY_MAX)
 
 /* A peer whose kernel has been silent for so long while it owes an acknowledgement is out of reach.
  * TCP_USER_TIMEOUT would say so too, but it also ends connections whose peer just pauses reading. */
@@ -39,24 +33,7 @@
 #define REFUSED_NS (2 * NS_PER_S)
 #define DRAIN_READS 8 /* in one go, of what it sends meanwhile */
 
-enum state { GREETING, REQUEST, DIALING, RELAYING, REFUSED, CLOSED };
-
-/* Needed until the relay runs. */
-struct handshake {
-    struct pool *pool; /* a reference */
-    bool raw;
-    bool early_reply; /* to be told success before there is any */
-    bool replied;     /* has been */
-    struct dial *dial;
-    int64_t since_ns; /* accepted; then, when dialing, the start of that */
-    struct dp_addr dest;
-    size_t owed; /* bytes of an answer that can wait for the next one */
-    uint8_t answer[SOCKS5_ANSWER_MAX];
-    size_t len; /* of what has come and is not used up */
-    uint8_t bytes[HANDSHAKE_BUFFER];
-    char name[256]; /* what dest.name points to */
-    char listener[65];
-};
+enum state { HANDSHAKE, LOGIN, DIALING, RELAYING, REFUSED, CLOSED };
 
 struct session {
     struct session *next, **prev; /* in the worker's list */
@@ -67,7 +44,7 @@ struct session {
     struct sockaddr_in6 client; /* of either family: struct dp_addr is large */
     bool kept_alive;            /* the kernel probes the other end when it is idle */
     uint32_t source;            /* the worker's, for worker_session_over() */
-    struct handshake *hs;
+    struct handshake *hs;       /* until the relay runs */
     struct stream stream;
     struct relay relay;
     int64_t unacked_ns[2]; /* of the relay's sides: since when; 0: not */
@@ -108,13 +85,11 @@ static const struct conf_timeouts *timeouts(const struct session *s)
 
 /* ---- the end ---- */
 
-static void handshake_free(struct session *s)
+static void handshake_over(struct session *s)
 {
     if (!s->hs)
         return;
-    dial_free(s->hs->dial);
-    ref_drop(&s->hs->pool->ref);
-    free(s->hs);
+    handshake_free(s->hs);
     s->hs = NULL;
     s->worker->n_handshakes--;
 }
@@ -126,7 +101,7 @@ void session_close(struct session *s)
     io_timer(w->io, &s->timer, 0);
     io_forget(w->io, &client_side(s)->io);
     relay_stop(&s->relay);
-    handshake_free(s);
+    handshake_over(s);
     if (s->stream.claim.link)
         stream_close(&s->stream, io_now(w->io), s->relay.side[1].received,
                      s->relay.side[0].received);
@@ -148,21 +123,12 @@ void session_close(struct session *s)
  * reset the connection and could take the answer with it. */
 static enum state refuse(struct session *s, const void *answer, size_t len)
 {
-    handshake_free(s);
+    handshake_over(s);
     if (len == 0 || send(s->fd, answer, len, MSG_NOSIGNAL) != (ssize_t)len ||
         shutdown(s->fd, SHUT_WR) < 0)
         return CLOSED;
     io_timer(s->worker->io, &s->timer, io_now(s->worker->io) + REFUSED_NS);
     return REFUSED;
-}
-
-static enum state refuse_socks5(struct session *s, int code)
-{
-    uint8_t answer[SOCKS5_ANSWER_MAX];
-    size_t len = s->hs->owed;
-    memcpy(answer, s->hs->answer, len);
-    len += socks5_reply(answer + len, code, NULL);
-    return refuse(s, answer, len);
 }
 
 /* Like recv(); -errno. */
@@ -195,58 +161,14 @@ static void session_settle(struct session *s)
 
 /* ---- the handshake ---- */
 
-static void log_mistake(const struct session *s, enum sniff kind)
+static void log_refusal(const struct session *s, const struct refusal *refusal)
 {
-    static struct log_rate rate[SNIFF_UNKNOWN + 1];
+    static struct log_rate rate[REFUSAL_KINDS];
     char client[ADDR_TEXT];
-    log_rated(&rate[kind], NS_PER_S, LOG_WARN, "session",
-              "client=%s speaks %s, but this port speaks SOCKS5: set it as a SOCKS5 proxy "
-              "(socks5h://) in that program",
-              client_text(s, client), sniff_name(kind));
-}
-
-static enum state refuse_protocol(struct session *s, enum sniff kind)
-{
-    size_t len;
-    const char *answer = sniff_refusal(kind, &len);
-    log_mistake(s, kind);
-    return refuse(s, answer, len);
-}
-
-static void log_refusal(const struct session *s, const char *what, int code)
-{
-    static struct log_rate rate;
-    char client[ADDR_TEXT];
-    log_rated(&rate, NS_PER_S, LOG_WARN, "session", "client=%s %s: refused code=%02d",
-              client_text(s, client), what, code);
-}
-
-static void consume(struct handshake *hs, size_t n)
-{
-    hs->len -= n;
-    memmove(hs->bytes, hs->bytes + n, hs->len);
-}
-
-static enum state on_greeting(struct session *s)
-{
-    struct handshake *hs = s->hs;
-    bool offered = false;
-    enum sniff kind = sniff_first_byte(hs->bytes[0]);
-    if (kind != SNIFF_SOCKS5)
-        return refuse_protocol(s, kind);
-    int n = socks5_greeting(hs->bytes, hs->len, SOCKS5_NO_AUTH, &offered);
-    if (n <= 0)
-        return GREETING;
-    hs->answer[0] = SOCKS5_VERSION;
-    hs->answer[1] = offered ? SOCKS5_NO_AUTH : SOCKS5_NO_METHOD;
-    if (!offered) {
-        const uint8_t answer[2] = {hs->answer[0], hs->answer[1]};
-        log_refusal(s, "offers no way to go on without a login", SOCKS5_NO_METHOD);
-        return refuse(s, answer, sizeof answer);
-    }
-    hs->owed = 2;
-    consume(hs, (size_t)n);
-    return REQUEST;
+    if (refusal->why)
+        log_rated(&rate[refusal->kind], NS_PER_S, LOG_WARN, "session",
+                  "client=%s %s: refused code=%02d", client_text(s, client), refusal->why,
+                  refusal->code);
 }
 
 /* The client waits for this before it goes on. */
@@ -256,30 +178,45 @@ static enum state pay(struct session *s)
     if (hs->owed && send(s->fd, hs->answer, hs->owed, MSG_NOSIGNAL) != (ssize_t)hs->owed)
         return CLOSED;
     hs->owed = 0;
-    return REQUEST;
+    return HANDSHAKE;
 }
 
 static enum state dial(struct session *s);
 
-static enum state on_request(struct session *s)
+/* A refusal after which the client may do better. */
+static bool answered(struct session *s, const struct refusal *refusal)
 {
-    struct handshake *hs = s->hs;
-    int n = socks5_request(hs->bytes, hs->len, &hs->dest);
-    if (n == 0)
-        return pay(s);
-    if (n < 0) {
-        log_refusal(s,
-                    -n == SOCKS5_BAD_COMMAND ? "asks for a command that is not CONNECT"
-                                             : "sent a request that cannot be served",
-                    -n);
-        return refuse_socks5(s, -n);
-    }
-    if (!hs->dest.salen) {
-        memcpy(hs->name, hs->dest.name, hs->dest.name_len);
-        hs->dest.name = hs->name;
-    }
-    consume(hs, (size_t)n);
-    return dial(s);
+    log_refusal(s, refusal);
+    return send(s->fd, refusal->bytes, refusal->len, MSG_NOSIGNAL) == (ssize_t)refusal->len;
+}
+
+static bool log_in(struct session *s);
+
+static enum state on_bytes(struct session *s)
+{
+    struct refusal refusal;
+    do {
+        switch (handshake_read(s->hs, &refusal)) {
+        case TURN_PAY:
+            return pay(s);
+        case TURN_LOGIN:
+            if (!log_in(s))
+                return LOGIN;
+            break;
+        case TURN_ANSWER:
+            if (!answered(s, &refusal))
+                return CLOSED;
+            break;
+        case TURN_DIAL:
+            return dial(s);
+        case TURN_REFUSE:
+            log_refusal(s, &refusal);
+            return refuse(s, refusal.bytes, refusal.len);
+        default:
+            return HANDSHAKE;
+        }
+    } while (s->hs->len || s->hs->login->state != LOGIN_WANTED); /* the next, or the verdict */
+    return HANDSHAKE;
 }
 
 /* Reads what the client has sent. Returns false when there was nothing, or it has gone. */
@@ -287,7 +224,7 @@ static bool fill(struct session *s)
 {
     struct handshake *hs = s->hs;
     struct relay_side *client = client_side(s);
-    size_t room = sizeof hs->bytes - hs->len;
+    size_t room = hs->size - hs->len;
     ssize_t n = receive(s, hs->bytes + hs->len, room);
     if (n > 0) {
         hs->len += (size_t)n;
@@ -296,20 +233,18 @@ static bool fill(struct session *s)
     }
     if (n == -EAGAIN)
         client->readable = false;
-    else if (n < 0 || s->state != DIALING)
-        s->state = CLOSED; /* an end while dialing is perhaps only half of it: the relay will see */
+    else if (n < 0 || s->state == HANDSHAKE)
+        s->state = CLOSED; /* an end while it waits is perhaps but half of it: the relay will see */
     return false;
 }
 
 static void client_read(struct session *s)
 {
-    while (s->state <= DIALING && client_side(s)->readable && s->hs->len < sizeof s->hs->bytes) {
+    while (s->state <= DIALING && client_side(s)->readable && s->hs->len < s->hs->size) {
         if (!fill(s))
             break;
-        if (s->state == GREETING)
-            s->state = on_greeting(s);
-        if (s->state == REQUEST)
-            s->state = on_request(s);
+        if (s->state == HANDSHAKE)
+            s->state = on_bytes(s);
     }
 }
 
@@ -324,17 +259,69 @@ static void client_ready(struct io_fd *io, short revents)
     session_settle(s);
 }
 
+/* ---- the login ---- */
+
+/* A user's own pool is one of the configuration by which the verdict was made: just now. */
+static void take_pool(struct session *s)
+{
+    const struct conf_pool *pool = s->hs->login->pool;
+    if (pool)
+        handshake_pool(s->hs, router_pool(s->worker->service->router, pool));
+}
+
+static void login_over(struct login *l, void *ctx)
+{
+    struct session *s = ctx;
+    (void)l;
+    take_pool(s);
+    s->state = HANDSHAKE;
+    s->state = on_bytes(s);
+    client_read(s);
+    session_settle(s);
+}
+
+/* Returns whether the verdict is there. */
+static bool log_in(struct session *s)
+{
+    struct dp_addr client = client_addr(s);
+    if (!login_ask(s->hs->login, s->worker, s->hs->listener, &client, s->timer.at_ns, login_over,
+                   s))
+        return false;
+    take_pool(s);
+    return true;
+}
+
 /* ---- dialing ---- */
+
+#define USER_TEXT (7 + 4 * CONF_USER_MAX)
+
+/* Who has logged in; empty: nobody has to. */
+static struct dp_str client_user(const struct session *s)
+{
+    const struct login *l = s->hs->login;
+    return l ? (struct dp_str){.p = l->user, .len = (uint32_t)l->user_len} : (struct dp_str){0};
+}
+
+/* ` user=NAME`, or nothing. */
+static const char *user_text(const struct session *s, char buf[USER_TEXT])
+{
+    static const char key[] = " user=";
+    const struct dp_str user = client_user(s);
+    memcpy(buf, key, sizeof key);
+    log_escape(buf + sizeof key - 1, USER_TEXT - sizeof key + 1, user.p, user.len);
+    return user.len ? buf : "";
+}
 
 static void log_dial(const struct session *s, const char *link, int err)
 {
     enum log_level level = err == DP_OK ? LOG_INFO : LOG_WARN;
-    char client[ADDR_TEXT], dest[ADDR_TEXT];
+    char client[ADDR_TEXT], dest[ADDR_TEXT], user[USER_TEXT];
     if (!log_enabled(level))
         return;
-    log_line(level, "session", "client=%s dest=%s link=%s code=%02d ms=%lld",
-             client_text(s, client), s->hs->raw ? "server" : addr_text(&s->hs->dest, dest), link,
-             dp_reply(err), (long long)((io_now(s->worker->io) - s->hs->since_ns) / NS_PER_MS));
+    log_line(level, "session", "client=%s%s dest=%s link=%s code=%02d ms=%lld",
+             client_text(s, client), user_text(s, user),
+             s->hs->raw ? "server" : addr_text(&s->hs->dest, dest), link, dp_reply(err),
+             (long long)((io_now(s->worker->io) - s->hs->since_ns) / NS_PER_MS));
 }
 
 /* What this host lacks fails in masses, and through no fault of the request's. */
@@ -352,25 +339,29 @@ static void relay_over(struct relay *r, enum relay_end end);
 static void relay_begin(struct session *s, const struct arrival *arrival)
 {
     struct handshake *hs = s->hs;
-    uint8_t answer[SOCKS5_ANSWER_MAX];
-    size_t len = hs->owed;
-    memcpy(answer, hs->answer, len);
     if (!hs->raw && !hs->replied)
-        len += socks5_reply(answer + len, SOCKS5_OK, &arrival->bound);
-    const struct relay_early early[2] = {{answer, len}, {hs->bytes, hs->len}};
+        hs->owed += hs->protocol->grant(hs, &arrival->bound, hs->answer + hs->owed);
+    const struct relay_early early[2] = {{hs->answer, hs->owed}, {hs->bytes, hs->len}};
 
     s->state = RELAYING;
     s->relay.over = relay_over;
     s->relay.side[1].io.fd = arrival->fd;
     relay_side_told(&s->relay.side[1], arrival->told);
     int failed = relay_start(&s->relay, s->worker->shared, early);
-    handshake_free(s);
+    handshake_over(s);
     if (failed) {
         relay_over(&s->relay, RELAY_NO_MEMORY);
         return;
     }
     int64_t idle = timeouts(s)->idle;
     io_timer(s->worker->io, &s->timer, idle ? s->relay.active_ns + idle : 0);
+}
+
+static enum state refuse_dial(struct session *s, int err, const char *link)
+{
+    struct refusal refusal;
+    s->hs->protocol->fail(s->hs, err, link, &refusal);
+    return refuse(s, refusal.bytes, refusal.len);
 }
 
 static void dial_over(struct dial *d, void *ctx, int err)
@@ -389,25 +380,47 @@ static void dial_over(struct dial *d, void *ctx, int err)
         log_dial(s, dial_link_name(d), err);
     if (s->hs->replied)
         socket_set_reset(s->fd); /* it was told success: all that is left to tell the truth with */
-    if (s->hs->raw || s->hs->replied)
-        s->state = CLOSED;
-    else
-        s->state = refuse_socks5(s, dp_reply(err) ? dp_reply(err) : SOCKS5_FAILURE);
+    s->state = s->hs->raw || s->hs->replied ? CLOSED : refuse_dial(s, err, dial_link_name(d));
     session_settle(s);
 }
 
 static int reply_early(struct session *s)
 {
     struct handshake *hs = s->hs;
-    size_t len = hs->owed + socks5_reply(hs->answer + hs->owed, SOCKS5_OK, NULL);
+    size_t len = hs->owed + hs->protocol->grant(hs, NULL, hs->answer + hs->owed);
     hs->owed = 0;
     hs->replied = true;
     return send(s->fd, hs->answer, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
 }
 
+/* Takes the pool that the rules say. Returns false if they deny it, and has then told the log. */
+static bool admit(struct session *s)
+{
+    struct handshake *hs = s->hs;
+    const struct dp_addr client = client_addr(s);
+    const struct rule_flow flow = {.listener = hs->listener,
+                                   .protocol = hs->raw ? PROTO_RAW : hs->protocol->proto,
+                                   .client = &client,
+                                   .dest = &hs->dest,
+                                   .user = client_user(s)};
+    size_t by = 0;
+    struct pool *pool = rules_pool(s->worker->service->router, &flow, hs->pool, &by);
+    if (!pool) {
+        char rule[32];
+        snprintf(rule, sizeof rule, "none rule=%zu", by);
+        log_dial(s, rule, DP_ERR_DENIED);
+        return false;
+    }
+    handshake_pool(hs, pool);
+    return true;
+}
+
 static enum state dial(struct session *s)
 {
     struct handshake *hs = s->hs;
+    hs->since_ns = io_now(s->worker->io);
+    if (s->worker->env.config->n_rules && !admit(s))
+        return hs->raw ? CLOSED : refuse_dial(s, DP_ERR_DENIED, "none");
     if (hs->early_reply && reply_early(s) < 0)
         return CLOSED;
     struct dial_request request = {
@@ -419,7 +432,6 @@ static enum state dial(struct session *s)
         .connect_ns = timeouts(s)->connect,
         .attempt_ns = timeouts(s)->attempt,
     };
-    hs->since_ns = io_now(s->worker->io);
     io_timer(s->worker->io, &s->timer, 0); /* the dial has its own limit */
     hs->dial = dial_start(&s->worker->env, &request, dial_over, s);
     if (!hs->dial && hs->replied)
@@ -519,19 +531,12 @@ static void timer_fire(struct io_timer *t)
 
 /* ---- the start ---- */
 
-static struct handshake *handshake_new(struct session *s, const struct conf_listener *listener)
+static struct handshake *handshake_begin(struct worker *w, const struct conf_listener *listener)
 {
-    struct handshake *hs = calloc(1, sizeof *hs);
-    if (!hs)
-        return NULL;
-    s->worker->n_handshakes++;
-    s->worker->trim_due = true;
-    hs->pool = router_pool(s->worker->service->router, listener->pool);
-    ref_get(&hs->pool->ref);
-    hs->raw = listener->protocols == PROTO_RAW;
-    hs->early_reply = listener->early_reply;
-    hs->since_ns = io_now(s->worker->io);
-    snprintf(hs->listener, sizeof hs->listener, "%s", listener->name);
+    struct pool *pool = router_pool(w->service->router, listener->pool);
+    struct handshake *hs = handshake_new(listener, pool, io_now(w->io));
+    w->n_handshakes += hs != NULL;
+    w->trim_due = true;
     return hs;
 }
 
@@ -541,7 +546,7 @@ void session_start(struct worker *w, int fd, const struct dp_addr *client,
     struct session *s = slab_alloc(&w->session_slab);
     if (s) {
         s->worker = w;
-        s->hs = handshake_new(s, listener);
+        s->hs = handshake_begin(w, listener);
     }
     if (!s || !s->hs) {
         if (s)

@@ -36,6 +36,7 @@ struct acceptor {
  * which are one worker's each. */
 struct service {
     struct router *router;
+    struct logins *logins;     /* shared by all services; NULL: nobody has had to log in yet */
     int *fd;                   /* listening sockets, as router->config->listener */
     struct acceptor *acceptor; /* as many for each worker, zeroed */
 };

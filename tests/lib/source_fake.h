@@ -145,6 +145,7 @@ static const struct dp_opt fake_clash_opts[] = {{.name = "weight", .type = DP_U3
 static const struct dp_plugin fake_plugins[] = {
     FAKE_PLUGIN("iface", DP_DIALER, fake_socket_dialer, sizeof(struct fake_iface),
                 FAKE_OPTS(fake_iface_opts)),
+    FAKE_PLUGIN("direct", DP_DIALER, fake_socket_dialer, 0, .n_opts = 0),
     FAKE_PLUGIN("socks", DP_DIALER, fake_tunnel, sizeof(struct fake_socks),
                 FAKE_OPTS(fake_socks_opts)),
     /* Its options are those of socks but for the last. */

@@ -58,6 +58,7 @@ PAGES = found(README, "doc/*.md", "doc/*.[58]", "examples/*.yaml")
 
 @table("every complete file passes --check", [(p, p) for p in PAGES if complete(p)])
 def passes(t, path):
+    t.file("users", read("examples/users"))
     for text in complete(path):
         file = t.file("dispatch.yaml", text)
         run = privileged if "gateway:" in text else None
@@ -115,6 +116,7 @@ SECTIONS = {
               "links:\n  wifi: {interface: wlan0}\n  tun: {%s, %s}\n"),
     "POOLS": ("pool.c", "pool_opts", SMALLEST + "pools: {all: {%s}}\n"),
     "LISTENERS": ("listener.c", "listener_opts", SMALLEST + "listeners: {main: {%s}}\n"),
+    "RULES": ("rules.c", "rule_opts", SMALLEST + "rules: [{%s}]\n"),
     "TIMEOUTS": ("config.c", "timeout_opts", SMALLEST + "timeouts: {%s}\n"),
     "STICKY": ("pool.c", "sticky_opts", SMALLEST + "pools: {all: {sticky: {%s}}}\n"),
     "HEALTH CHECKS": ("check.c", "check_opts", SMALLEST + "health-check: {%s}\n"),
@@ -130,11 +132,19 @@ SAMPLES = {
     "balancer": "leastconn", "retries": "0", "sticky": "{by: client}",
     "by": "[client, host]", "ttl": "1m",
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
-    "open": "no", "early-reply": "yes", "max-connections-per-client": "40", "fast-open": "yes",
+    "open": "no", "early-reply": "yes", "users-file": "users",
+    "max-connections-per-client": "40", "fast-open": "yes",
     "on-down": "keep", "health-check": "{tcp: \"192.0.2.1:443\"}", "tcp": "\"[2001:db8::1]:443\"",
     "http": "\"http://example.com:8080/a?b\"", "status": "204", "interval": "1m",
     "timeout": "500ms", "rise": "1", "fall": "5",
     "slow-start": "0", "max-per-destination": "4", "backup": "[lte]", "when-all-down": "refuse",
+    "rules": "[{port: 25, action: deny}]", "action": "direct",
+    "host": "\"*.example.com\"", "domain": "example.com", "network": "[10.0.0.0/8]",
+    "host-file": SRCDIR + "/tests/conf/names.list",
+    "domain-file": SRCDIR + "/tests/conf/names.list",
+    "network-file": SRCDIR + "/tests/conf/networks.list",
+    "port": "[25, 6000-6010]", "client": "\"::1\"", "user": "me", "listener": "main",
+    "protocol": "[http, socks5]",
     "handshake": "5s", "connect": "1m", "attempt": "250ms", "idle": "0", "drain": "0",
     "anchors": "[127.0.0.2, \"fd00:dead::1\"]", "state": "dante.state",
 }
@@ -154,8 +164,8 @@ def bound(title):
     rows = matches(r"^static const struct dp_opt %s\[\] = \{\n(.*?)^\};" % name,
                    read("core/config/" + source), "table " + name, re.M | re.S).group(1)
     now, later = set(), set()
-    for row in re.split(r"\n(?= {4}[{T])", rows):
-        key = matches(r'\.name = "([^"]*)"|TIMEOUT\((\w+),', row, "a key").group(1, 2)
+    for row in re.split(r"\n(?= {4}[{TL])", rows):
+        key = matches(r'\.name = "([^"]*)"|(?:TIMEOUT|LIST)\("?([\w-]+)"?,', row, "a key").group(1, 2)
         (later if "OPTION_LATER" in row else now).add(key[0] or key[1])
     return now, later
 
@@ -163,10 +173,11 @@ def bound(title):
 def with_key(title, key, value):
     """A file with this key in that section."""
     line = "%s: %s" % (key, value)
-    needed = {"DANTE": ("anchors", "127.0.0.2"), "STICKY": ("by", "client")}.get(title)
+    needed = {"DANTE": ("anchors", "127.0.0.2"), "STICKY": ("by", "client"),
+              "RULES": ("action", "deny")}.get(title)
     if title == "HEALTH CHECKS" and key not in ("tcp", "http", "dns"):
         needed = ("http", "\"http://example.com/\"")
-    if needed and key != needed[0]:
+    if needed and key not in (needed[0], "pool" if title == "RULES" else ""):
         line += ", %s: %s" % needed
     if title != "LINKS":
         return SECTIONS[title][2] % line
@@ -176,6 +187,7 @@ def with_key(title, key, value):
 
 @table("the keys of dispatch.yaml.5 are the binder's", [(s, s) for s in SECTIONS])
 def keys(t, title):
+    t.file("users", read("examples/users").replace(":guests", ""))
     for key in documented(title):
         sample = {("POOLS", "links"): "[lte]",
                   ("HEALTH CHECKS", "dns"): "example.com"}.get((title, key), SAMPLES[key])
@@ -211,7 +223,7 @@ def defaults(t):
     compared = set()
     for title in SECTIONS:
         for key, line in documented(title).items():
-            default = re.search(r"default (\S+)$", line)
+            default = re.search(r"default (\[.*\]|\S+)$", line)
             if default and key != "open":  # not printed where it changes nothing
                 matches(r"^ *(?:sticky: \{.*)?\b%s: %s\}?$" % (key, re.escape(default.group(1))), dump,
                         "the default")
@@ -237,7 +249,7 @@ MISTAKES = """workers: 1
 links:
   wifi: {interfac: wlan0, weight: 70000}
   lte: {interface: wwan0}
-rules: []
+metrics: {}
 pools: {all: {links: [wifi, lte]}}
 timeouts: {idle: 10}
 """
@@ -329,7 +341,8 @@ def references(t):
 LINUX = ["accept4", "SOCK_NONBLOCK", "MSG_NOSIGNAL", "SO_BINDTODEVICE", "IP_BIND_ADDRESS_NO_PORT",
          "TCP_KEEPIDLE", "SIOCG", "rtnetlink", "libmnl", "getifaddrs", "getauxval", "RTLD_NODELETE",
          "st_mtim", "MAP_NORESERVE", "MAP_ANONYMOUS", "explicit_bzero", "memrchr", "sem_init",
-         "getopt_long_only", "posix_spawn", "epoll", "eventfd", "signalfd", "splice(", "sendfile(", "prctl("]
+         "getopt_long_only", "posix_spawn", "epoll", "eventfd", "signalfd", "splice(", "sendfile(",
+         "prctl(", "crypt_r", "MADV_"]
 
 
 @case("porting.md names every file that uses what only Linux has")

@@ -390,7 +390,10 @@ def failure_then_end(t):
         equal(c.ended(10), ("fin", b""), "the end")
 
 
-# ---- other protocols ----
+# ---- other protocols, at a listener that speaks SOCKS5 only ----
+
+ONLY = config({"a": "interface: a0"}, listener=", protocols: [socks5]")
+
 
 @table("another protocol", [
     ("HTTP GET", b"GET http://v4.test/ HTTP/1.1\r\nHost: v4.test\r\n\r\n", "HTTP"),
@@ -399,7 +402,7 @@ def failure_then_end(t):
 ])
 def http(t, data, word):
     place(t)
-    host = Host(t, config({"a": "interface: a0"}))  # of its own: repeats are not logged
+    host = Host(t, ONLY)  # of its own: repeats are not logged
     before = len(host.log())
     with Client(host.addr) as c:
         c.send(data)
@@ -415,8 +418,9 @@ def http(t, data, word):
 
 @case("another protocol: curl shows HTTP's answer", needs=["curl"])
 def http_curl(t):
-    p = place(t)
-    body = client.curl(t, "http://127.0.0.1:%d" % p.host.port, "http://v4.test/")
+    place(t)
+    host = Host(t, ONLY)
+    body = client.curl(t, "http://127.0.0.1:%d" % host.port, "http://v4.test/")
     check(b"SOCKS" in body, "curl shows it", body)
 
 
@@ -426,7 +430,7 @@ def http_curl(t):
 ])
 def socks4(t, data):
     place(t)
-    host = Host(t, config({"a": "interface: a0"}))
+    host = Host(t, ONLY)
     before = len(host.log())
     with Client(host.addr) as c:
         c.send(data)
@@ -439,7 +443,7 @@ def socks4(t, data):
 @case("another protocol: HTTP and SOCKS4 one after the other are both named")
 def both_named(t):
     place(t)
-    host = Host(t, config({"a": "interface: a0"}))
+    host = Host(t, ONLY)
     for data in (b"GET / HTTP/1.0\r\n\r\n", b"\4\1\0\x50\1\2\3\4me\0"):
         with Client(host.addr) as c:
             c.send(data)

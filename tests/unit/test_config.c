@@ -61,7 +61,8 @@ Test(config, smallest_file_has_all_defaults)
     cr_expect(rr->order == 0 && c->pool[0].retries == 2 && c->pool[0].n_members == 2);
     cr_expect(c->pool[0].member[1].link == &c->link[1]);
     cr_expect_str_eq(c->listener[0].name, "main");
-    cr_expect(c->listener[0].pool == &c->pool[0] && c->listener[0].protocols == PROTO_SOCKS5);
+    cr_expect(c->listener[0].pool == &c->pool[0] &&
+              c->listener[0].protocols == (PROTO_SOCKS5 | PROTO_SOCKS4 | PROTO_HTTP));
     char text[ADDR_TEXT];
     cr_expect_str_eq(addr_text(&c->listener[0].listen, text), "127.0.0.1:8080");
     cr_expect(c->timeouts.handshake == 10 * S && c->timeouts.connect == 10 * S &&

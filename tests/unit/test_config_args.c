@@ -145,7 +145,8 @@ Test(args, everything_else_is_as_the_go_tool_has_it)
     cr_expect(c->n_pools == 1 && c->pool[0].n_members == 2 && c->n_listeners == 1);
     cr_expect_eq(rr->order, 1, "block");
     cr_expect_str_eq(addr_text(&c->listener[0].listen, text), "127.0.0.1:8080");
-    cr_expect(c->listener[0].n_allow == 0 && c->listener[0].protocols == PROTO_SOCKS5);
+    cr_expect(c->listener[0].n_allow == 0 &&
+              c->listener[0].protocols == (PROTO_SOCKS5 | PROTO_SOCKS4 | PROTO_HTTP));
     cr_expect(c->n_own_path == 0 && c->workers == 1);
     config_free(c);
 }

@@ -159,6 +159,27 @@ static void files_bad(struct lines *all)
     rmdir(folder);
 }
 
+/* One user too many: the others fit. */
+static void users_too_many(struct lines *all)
+{
+    static const char hash[] = "$5$s$6Ob7MyC4xHc0WdkDfGdm4Hdoq8O7yFnCXoDDCrxHrE5";
+    char folder[] = "/tmp/dispatch-test-XXXXXX", expected[200];
+    cr_assert_not_null(mkdtemp(folder));
+    cr_assert_eq(chdir(folder), 0);
+    FILE *users = fopen("many.users", "w"), *yaml = fopen("many.yaml", "w");
+    for (int i = 0; i < 10001; i++)
+        fprintf(users, "user-%d:%s\n", i, hash);
+    fputs("links: {a: {interface: a}}\nlisteners: {main: {users-file: many.users}}\n", yaml);
+    fclose(users);
+    fclose(yaml);
+    snprintf(expected, sizeof expected, "%s/many.users:10001: more than 10000 users", folder);
+    load_bad(all, "many.yaml", expected);
+    unlink("many.users");
+    unlink("many.yaml");
+    cr_assert_eq(chdir("/"), 0);
+    rmdir(folder);
+}
+
 static void text_too_large(struct lines *all)
 {
     struct conf_errors errors = {0};
@@ -177,6 +198,7 @@ Test(config_bad, files_that_cannot_be_read)
 {
     struct lines all = {.n = 0};
     files_bad(&all);
+    users_too_many(&all);
     text_too_large(&all);
     lines_free(&all);
 }
@@ -206,6 +228,7 @@ Test(config_bad, each_message_is_provoked)
     setenv("TESTS_SRCDIR", ".", 1);
     folder_check(&all);
     files_bad(&all);
+    users_too_many(&all);
     text_too_large(&all);
     lines_add(&all, "out of memory"); /* not provoked: the only one */
     cr_expect_eq(messages_missing(&m, all.line, all.n), 0);

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ * handshake.h: what a client says before its connection is relayed, in whichever protocol: bytes in,
+ * whose turn it is out. No I/O.
+ *
+ * The first byte tells the protocols apart; from then on one struct client_protocol is at work, in a
+ * file of its own: handshake_socks5.c, handshake_socks4.c, handshake_http.c.
+ */
+#ifndef TRAFFIC_HANDSHAKE_H
+#define TRAFFIC_HANDSHAKE_H
+
+#include "config/config.h"
+#include "proto/http.h"
+#include "proto/socks5.h"
+#include "route/dial.h"
+#include "traffic/login.h"
+
+/* A SOCKS5 greeting and request of the greatest length, and some payload behind them. HTTP gets a
+ * larger buffer when it needs one. */
+#define HANDSHAKE_BYTES 768
+
+#define GRANT_MAX 64     /* what tells a client that its connection stands */
+#define REFUSAL_MAX 1024 /* what tells it that there is none */
+
+enum turn {
+    TURN_CLIENT, /* more must come */
+    TURN_PAY,    /* and what is owed must go to the client first */
+    TURN_LOGIN,  /* hs->login is GIVEN: with its verdict there, read again */
+    TURN_ANSWER, /* the refusal goes to the client, which may go on */
+    TURN_DIAL,   /* hs->dest is asked for */
+    TURN_REFUSE  /* the refusal is the last word */
+};
+
+#define REFUSAL_KINDS 8
+#define REFUSAL_LOGIN (REFUSAL_KINDS - 2)
+#define REFUSAL_HELD (REFUSAL_KINDS - 1)
+
+/* What a client is sent at last, and what the log says of it. */
+struct refusal {
+    const char *why; /* static; NULL: nothing to log */
+    int code;        /* of its protocol */
+    unsigned kind; /* repeats of the same kind are logged once in a while: REFUSAL_KINDS of them */
+    size_t len;
+    uint8_t bytes[REFUSAL_MAX];
+};
+
+struct handshake {
+    const struct client_protocol *protocol; /* NULL: the first byte has not come, or it is raw */
+    unsigned speaks;                        /* PROTO_ of the listener */
+    struct pool *pool;                      /* a reference */
+    bool raw;
+    bool early_reply; /* to be told success before there is any */
+    bool replied;     /* has been */
+    struct dial *dial;
+    int64_t since_ns; /* accepted; then, when dialing, the start of that */
+    struct dp_addr dest;
+    struct login *login;   /* NULL: this listener wants none */
+    bool greeted;          /* SOCKS5 */
+    bool admitted;         /* SOCKS5: it has been told that its login is right */
+    struct http_scan scan; /* HTTP */
+    size_t owed;           /* bytes of an answer that can wait for the next one */
+    uint8_t answer[GRANT_MAX];
+    size_t len, size; /* of what has come and is not used up; of the room for it */
+    uint8_t *bytes;
+    char name[256]; /* what dest.name points to */
+    char listener[65];
+    uint8_t first[HANDSHAKE_BYTES]; /* what `bytes` is at first */
+};
+
+struct client_protocol {
+    unsigned proto; /* PROTO_ */
+    /* Looks at what has come, and uses up what it understands. */
+    enum turn (*read)(struct handshake *hs, struct refusal *refusal);
+    /* Writes what tells the client that its connection stands; `bound` NULL: not known yet. Returns
+     * its length, GRANT_MAX - hs->owed at most. */
+    size_t (*grant)(const struct handshake *hs, const struct dp_addr *bound, uint8_t *out);
+    /* Why there is no connection: an error of dispatch-plugin.h, from `link`. */
+    void (*fail)(const struct handshake *hs, int err, const char *link, struct refusal *refusal);
+};
+extern const struct client_protocol client_socks5, client_socks4, client_http;
+
+/* For a client of this listener; takes a reference on pool. NULL: out of memory. */
+struct handshake *handshake_new(const struct conf_listener *listener, struct pool *pool,
+                                int64_t now_ns);
+void handshake_free(struct handshake *hs); /* NULL is fine */
+
+/* The connection goes to this one instead: a user's own. */
+void handshake_pool(struct handshake *hs, struct pool *pool);
+
+/* What has come, at hs->bytes, has become more. Not of a raw one. */
+enum turn handshake_read(struct handshake *hs, struct refusal *refusal);
+
+/* For protocols: n bytes have been used up; the destination is this, its name is copied. */
+void handshake_consume(struct handshake *hs, size_t n);
+void handshake_dest(struct handshake *hs, const struct dp_addr *dest);
+
+/* May this request of HTTP be served? TURN_DIAL: its login is right. TURN_LOGIN: to be looked at, and
+ * asked again. Otherwise the refusal says what is wrong: TURN_ANSWER where the client may go on after
+ * the request (`keep`), or TURN_REFUSE; the login is WANTED again. */
+enum turn http_login(struct login *login, const struct http_request *request, bool keep,
+                     struct refusal *refusal);
+
+#endif
