@@ -309,8 +309,9 @@ static int attempt_begin(struct attempt *a, const struct dp_addr *to, int64_t li
 }
 
 int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr *to, bool raw,
-                  int64_t limit_ns, void (*over)(struct attempt *a, void *ctx, int result),
-                  void *ctx, struct attempt **attempt)
+                  const struct permit *permit, int64_t limit_ns,
+                  void (*over)(struct attempt *a, void *ctx, int result), void *ctx,
+                  struct attempt **attempt)
 {
     struct attempt *a = calloc(1, sizeof *a);
     *attempt = NULL;
@@ -324,6 +325,7 @@ int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr 
     a->limit.fire = limit_fire;
     a->stagger.fire = stagger_fire;
     chain_plan_init(&a->plan, link, raw);
+    a->plan.permit = permit;
     int result = attempt_begin(a, to, limit_ns);
     if (result < 0)
         attempt_free(a);

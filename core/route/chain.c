@@ -183,7 +183,8 @@ static int guard(const struct chain *c, const struct dp_addr *local)
     const struct dp_addr *to = &c->target[c->plan->n_targets - 1];
     if (c->plan->raw)
         return DP_OK;
-    if (is_own_listener(c->env, to))
+    const struct permit *permit = c->plan->permit;
+    if (is_own_listener(c->env, to) || (permit && to->salen && !permit->allows(permit, to)))
         return DP_ERR_DENIED;
     if (!is_here(to))
         return DP_OK;

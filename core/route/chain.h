@@ -15,12 +15,19 @@
 
 #define CHAIN_TARGETS_MAX (LINK_DEPTH_MAX + 1)
 
+/* Whether a destination may be dialed, asked when its name has become an address. Embedded in its
+ * owner, and alive as long as the dial. */
+struct permit {
+    bool (*allows)(const struct permit *permit, const struct dp_addr *to);
+};
+
 /* Who goes where: made once for an attempt. */
 struct chain_plan {
     const struct link *bottom;                 /* prepares the socket, or dials the stream itself */
     const struct link *tunnel[LINK_DEPTH_MAX]; /* n_targets - 1 of them */
     unsigned n_targets;
     bool raw; /* the last target is a tunnel's server, not a destination that a client asked for */
+    const struct permit *permit; /* NULL: any may */
 };
 
 /* A connected stream, as it has arrived. */

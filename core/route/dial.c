@@ -211,7 +211,7 @@ static int64_t attempt_limit(const struct dial *d)
 static int lane_start(struct dial *d, struct lane *lane)
 {
     return attempt_start(d->env, lane->claim.link, &d->request.flow.dest, d->request.raw,
-                         attempt_limit(d), attempt_over, d, &lane->attempt);
+                         d->request.permit, attempt_limit(d), attempt_over, d, &lane->attempt);
 }
 
 /* Tries the next link; one that fails at once makes room for the one after. Returns DP_AGAIN while

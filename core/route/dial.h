@@ -9,10 +9,11 @@
 
 struct dial_request {
     struct pool *pool;
-    struct dp_flow flow; /* client, dest, listener; its pointers must outlive the dial */
-    bool raw;            /* to the picked tunnel's server, not to flow.dest */
-    int64_t connect_ns;  /* for all of it */
-    int64_t attempt_ns;  /* for one link */
+    struct dp_flow flow;         /* client, dest, listener; its pointers must outlive the dial */
+    bool raw;                    /* to the picked tunnel's server, not to flow.dest */
+    const struct permit *permit; /* NULL: any address may be dialed */
+    int64_t connect_ns;          /* for all of it */
+    int64_t attempt_ns;          /* for one link */
 };
 
 /* A way out that stands. */

@@ -205,8 +205,8 @@ static void attempt_over(struct attempt *a, void *ctx, int result)
 /* The limit is ours: the attempt's own would not know that the loop was late. */
 static void connect_start(struct check *c)
 {
-    int result = attempt_start(c->env, c->link, &c->conf->to, false, INT64_MAX / 2, attempt_over, c,
-                               &c->attempt);
+    int result = attempt_start(c->env, c->link, &c->conf->to, false, NULL, INT64_MAX / 2,
+                               attempt_over, c, &c->attempt);
     if (result == DP_OK)
         connected(c);
     else if (result != DP_AGAIN)

@@ -51,6 +51,8 @@ struct handshake {
     bool early_reply; /* to be told success before there is any */
     bool replied;     /* has been */
     struct dial *dial;
+    struct permit permit; /* what the rules say of an address */
+    struct session *session;
     int64_t since_ns; /* accepted; then, when dialing, the start of that */
     struct dp_addr dest;
     struct login *login;   /* NULL: this listener wants none */

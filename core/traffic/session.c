@@ -393,26 +393,44 @@ static int reply_early(struct session *s)
     return send(s->fd, hs->answer, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
 }
 
-/* Takes the pool that the rules say. Returns false if they deny it, and has then told the log. */
-static bool admit(struct session *s)
+/* The pool that the rules say; `dialed`: what the name has become, NULL: not known. NULL: they deny
+ * it, and the log has been told. */
+static struct pool *ruled(const struct session *s, const struct dp_addr *dialed)
 {
-    struct handshake *hs = s->hs;
+    const struct handshake *hs = s->hs;
     const struct dp_addr client = client_addr(s);
     const struct rule_flow flow = {.listener = hs->listener,
                                    .protocol = hs->raw ? PROTO_RAW : hs->protocol->proto,
                                    .client = &client,
                                    .dest = &hs->dest,
-                                   .user = client_user(s)};
+                                   .user = client_user(s),
+                                   .dialed = dialed};
     size_t by = 0;
     struct pool *pool = rules_pool(s->worker->service->router, &flow, hs->pool, &by);
-    if (!pool) {
-        char rule[32];
-        snprintf(rule, sizeof rule, "none rule=%zu", by);
+    char rule[32];
+    snprintf(rule, sizeof rule, "none rule=%zu", by);
+    if (!pool)
         log_dial(s, rule, DP_ERR_DENIED);
-        return false;
-    }
-    handshake_pool(hs, pool);
-    return true;
+    return pool;
+}
+
+/* A name that is allowed may stand for an address that is not. */
+static bool is_allowed(const struct permit *permit, const struct dp_addr *to)
+{
+    const struct handshake *hs =
+        (const struct handshake *)((const char *)permit - offsetof(struct handshake, permit));
+    return hs->dest.salen || ruled(hs->session, to);
+}
+
+/* Takes the pool that the rules say. Returns false if they deny it. */
+static bool admit(struct session *s)
+{
+    struct pool *pool = ruled(s, NULL);
+    if (pool)
+        handshake_pool(s->hs, pool);
+    s->hs->session = s;
+    s->hs->permit.allows = is_allowed;
+    return pool != NULL;
 }
 
 static enum state dial(struct session *s)
@@ -429,6 +447,7 @@ static enum state dial(struct session *s)
                  .dest = hs->dest,
                  .listener = {.p = hs->listener, .len = (uint32_t)strlen(hs->listener)}},
         .raw = hs->raw,
+        .permit = hs->permit.allows ? &hs->permit : NULL,
         .connect_ns = timeouts(s)->connect,
         .attempt_ns = timeouts(s)->attempt,
     };

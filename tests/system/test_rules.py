@@ -97,6 +97,15 @@ def deny(t):
         equal(c.ended(5)[1][:12], b"HTTP/1.1 403", "HTTP")
 
 
+@case("deny holds for what a name turns out to be")
+def rebind(t):
+    p = place(t)
+    host = p.host(t, ["network: 10.9.9.8/32, action: deny"])
+    equal(client.ask(host.addr, "10.9.9.8", p.port), 2, "by address")
+    equal(client.ask(host.addr, "rebind.test", p.port), 2, "by name")
+    equal(client.link_of(host.addr, "a.test", p.port), "a", "another name")
+
+
 @case("direct goes as the machine itself does")
 def direct(t):
     p = place(t)
