@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * balancer-hash: the same link for the same client or destination.
+ * balancer-hash: the same link for the same client, user or destination.
  *
  * Weighted rendezvous hashing: each link draws a number from the key and its own name, and the best
  * one wins. What a link draws depends on no other link, so a link that goes loses its own keys, to
@@ -15,7 +15,7 @@
 #include <libpsl.h>
 #endif
 
-enum { ON_CLIENT, ON_HOST, ON_DOMAIN, ON_DESTINATION }; /* the choices of `hash-on` */
+enum { ON_CLIENT, ON_HOST, ON_DOMAIN, ON_DESTINATION, ON_USER }; /* the choices of `hash-on` */
 
 #define NAME_MAX_LEN 255 /* longer ones are no host names */
 
@@ -106,11 +106,13 @@ static uint64_t hash_name(const struct self *self, const struct dp_addr *addr)
     return XXH64(from, (size_t)(name + len - from), 0);
 }
 
-/* What has no destination that is known goes by its client. */
+/* What has no destination that is known, or no user, goes by its client. */
 static uint64_t key_of(const struct self *self, const struct dp_flow *flow)
 {
     const struct dp_addr *dest = &flow->dest;
-    if (self->hash_on == ON_CLIENT || !(dest->salen || dest->name_len))
+    if (self->hash_on == ON_USER && flow->user.len)
+        return XXH64(flow->user.p, flow->user.len, 0);
+    if (self->hash_on == ON_CLIENT || self->hash_on == ON_USER || !(dest->salen || dest->name_len))
         return hash_address(&flow->client);
     uint64_t key = dest->salen ? hash_address(dest) : hash_name(self, dest);
     return self->hash_on == ON_DESTINATION ? XXH64(&key, sizeof key, dest->port) : key;
@@ -178,8 +180,8 @@ static const struct dp_opt opts[] = {
         .type = DP_ENUM,
         .offset = offsetof(struct conf, hash_on),
         .dflt = "client",
-        .choices = "client|host|domain|destination",
-        .help = "what keeps its link: a client, a host, all of a domain, a host and port",
+        .choices = "client|host|domain|destination|user",
+        .help = "what keeps its link: a client, a host, all of a domain, a host and port, a user",
     },
 };
 
@@ -190,7 +192,7 @@ const struct dp_plugin dp_plugin = {
     .ops_size = sizeof ops,
     .name = "hash",
     .version = "1",
-    .summary = "the same link for the same client or destination",
+    .summary = "the same link for the same client, user or destination",
     .ops = &ops,
     .opts = opts,
     .n_opts = sizeof opts / sizeof *opts,

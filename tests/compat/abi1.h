@@ -109,7 +109,7 @@ FIELD(dp_view, n, 4);
 FIELD(dp_view, gen, 8);
 FIELD(dp_view, member, 16);
 
-GROWS(dp_flow, 336);
+GROWS(dp_flow, 352);
 FIELD(dp_flow, size, 0);
 FIELD(dp_flow, proto, 4);
 FIELD(dp_flow, client, 8);
@@ -119,6 +119,7 @@ FIELD(dp_flow, now, 312);
 FIELD(dp_flow, attempt, 320);
 FIELD(dp_flow, n_tried, 324);
 FIELD(dp_flow, tried, 328);
+FIELD(dp_flow, user, 336);
 
 GROWS(dp_pool, 48);
 FIELD(dp_pool, size, 0);

@@ -30,7 +30,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
 #define DP_ABI 1
 
 /* Frozen, as is dp_addr. Somebody else's bytes; no NUL at the end is promised. Empty: len 0. */
@@ -220,6 +219,7 @@ struct dp_flow { /* one client request; pointers live as long as the call */
     int64_t now;
     uint32_t attempt, n_tried; /* links tried so far; words in tried */
     const uint64_t *tried;     /* bit set by slot: the links this flow has tried */
+    struct dp_str user;        /* who has logged in; len 0: nobody */
 };
 
 struct dp_pool {

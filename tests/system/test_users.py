@@ -417,6 +417,29 @@ def rules(t):
 
 # ---- guessing ----
 
+@case("balancer hash by user: each has a link, spread over both")
+def hash_by_user(t):
+    p = place(t)
+    users = ["user%d" % i for i in range(12)]
+    one = sha("secret", "-5")
+    t.file("who", "".join("%s:%s\n" % (user, one) for user in users))
+    host = Host(t, config(TWO, pool="balancer: hash, hash-on: user",
+                          listener=", users-file: who"))
+
+    def links():
+        got = ""
+        for user in users:
+            c, (status, _fields) = connect(host, p.told.port, user.encode() + b":secret")
+            equal(status, 200, user)
+            got += c.line()[0]
+            c.close()
+        return got
+
+    first = links()
+    equal(set(first), {"a", "b"}, "links of 12 users")
+    equal([links(), links()], [first, first], "again")
+
+
 @case("an address that guesses waits longer and longer, others do not", limit=90)
 def guessing(t):
     p, host = start(t)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLIENT, HOST, DOMAIN_, DESTINATION };
+enum { CLIENT, HOST, DOMAIN_, DESTINATION, USER };
 enum { KEYS = 10000, LINKS = 5 };
 
 struct conf {
@@ -55,6 +55,31 @@ static uint32_t pick(struct fake_pool *p, const char *client, const char *dest)
     p->flow.client = addr_of(client);
     p->flow.dest = addr_of(dest);
     return fake_pool_pick(p);
+}
+
+/* Wherever a user comes from and goes to; whoever is none goes by the client. */
+Test(hash, user)
+{
+    static const struct conf conf = {.hash_on = USER};
+    uint32_t weight[FAKE_MEMBERS], differ = 0;
+    struct fake_pool p;
+    char name[20];
+    for (int i = 0; i < FAKE_MEMBERS; i++)
+        weight[i] = 1;
+    fake_pool_open(&p, plugin(), &conf, weight, FAKE_MEMBERS);
+    for (int i = 0; i < 20; i++) {
+        int len = snprintf(name, sizeof name, "user%d", i);
+        p.flow.user = (struct dp_str){.p = name, .len = (uint32_t)len};
+        uint32_t link = pick(&p, "10.0.0.7:1", "a.test:80");
+        cr_expect(eq(u32, pick(&p, "10.0.0.8:2", "b.test:443"), link), "%s", name);
+        p.flow.user = (struct dp_str){.p = name, .len = (uint32_t)len - 1};
+        differ += pick(&p, "10.0.0.7:1", "a.test:80") != link;
+        p.flow.user = (struct dp_str){0};
+        cr_expect(
+            eq(u32, pick(&p, "10.0.0.7:3", "b.test:80"), pick(&p, "10.0.0.7:4", "a.test:80")));
+    }
+    cr_expect(gt(u32, differ, 10), "the whole name counts: %u", differ);
+    fake_pool_close(&p);
 }
 
 /* With 64 links two keys share one in 1 of 64 cases by chance; 20 clients, ports or names in a row
@@ -294,6 +319,6 @@ Test(hash, describes_itself)
     cr_assert(eq(u32, p->n_opts, 1));
     cr_expect(eq(str, (char *)p->opts->name, "hash-on"));
     cr_expect(eq(str, (char *)p->opts->dflt, "client"));
-    cr_expect(eq(str, (char *)p->opts->choices, "client|host|domain|destination"));
+    cr_expect(eq(str, (char *)p->opts->choices, "client|host|domain|destination|user"));
     cr_expect(eq(u32, p->conf_size, sizeof(struct conf)));
 }
