@@ -49,7 +49,7 @@ static enum turn refuse(int status, const char *body, const char *why, struct re
 /* The address at which the client has reached this port, if it is one that can be repeated. */
 static bool own_address(const struct http_request *r, char own[ADDR_TEXT])
 {
-    const struct http_field *host = http_field(r, "Host");
+    const struct http_field *host = http_field(&r->fields, "Host");
     struct dp_addr addr;
     return host && http_authority(host->value, 80, &addr) == 0 &&
            strlen(addr_text(&addr, own)) <= OWN_MAX;
