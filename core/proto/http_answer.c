@@ -41,15 +41,15 @@ static const char *reason(int status)
 
 size_t http_answer(const struct http_answer *answer, void *out, size_t size)
 {
-    int n = snprintf(out, size,
-                     "HTTP/1.1 %d %s\r\n"
-                     "Content-Type: %s; charset=utf-8\r\n"
-                     "Content-Length: %zu\r\n"
-                     "Cache-Control: no-store\r\n"
-                     "Connection: close\r\n"
-                     "%s\r\n%s",
-                     answer->status, reason(answer->status),
-                     answer->type ? answer->type : "text/plain", strlen(answer->body),
-                     answer->fields ? answer->fields : "", answer->head ? "" : answer->body);
+    int n =
+        snprintf(out, size,
+                 "HTTP/1.1 %d %s\r\n"
+                 "Content-Type: %s; charset=utf-8\r\n"
+                 "Content-Length: %zu\r\n"
+                 "Cache-Control: no-store\r\n"
+                 "%s%s\r\n%s",
+                 answer->status, reason(answer->status), answer->type ? answer->type : "text/plain",
+                 strlen(answer->body), answer->keep ? "" : "Connection: close\r\n",
+                 answer->fields ? answer->fields : "", answer->head ? "" : answer->body);
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size;
 }

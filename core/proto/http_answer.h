@@ -12,10 +12,11 @@ struct http_answer {
     const char *type;   /* NULL: plain text */
     const char *fields; /* more of them, each with its CRLF; NULL: none */
     const char *body;
+    bool keep; /* the connection does not end with it */
     bool head; /* the body is not sent (HEAD), only its length told */
 };
 
-/* Writes it, and that the connection ends with it. Returns its length; size if it would not fit. */
+/* Writes it. Returns its length; size if it would not fit. */
 size_t http_answer(const struct http_answer *answer, void *out, size_t size);
 
 #endif

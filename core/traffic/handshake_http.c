@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * handshake_http.c: clients that speak HTTP/1 (RFC 9110, 9112): CONNECT, and what a browser sees that
- * opens the port itself.
+ * handshake_http.c: clients that speak HTTP/1 (RFC 9110, 9112): CONNECT, plain requests, and what a
+ * browser sees that opens the port itself.
  */
 #include "base/addr.h"
 #include "proto/http_answer.h"
+#include "proto/http_body.h"
 #include "traffic/handshake.h"
 
 #include <stdarg.h>
@@ -105,6 +106,35 @@ static enum turn serve(const struct handshake *hs, const struct http_request *r,
     return TURN_REFUSE;
 }
 
+/* ---- plain requests ---- */
+
+static bool http_body_is_sound(const struct http_request *r, const uint8_t *p, size_t len)
+{
+    struct http_body_reader body;
+    enum http_piece piece;
+    size_t n;
+    http_body_begin(&body, r->body, r->body_len);
+    while ((n = http_body_next(&body, p, len, &piece)) > 0)
+        p += n, len -= n;
+    return piece != HTTP_PIECE_BAD;
+}
+
+/* What has come of the body is looked at first: of a malformed request the server shall see nothing. */
+static enum turn forward(struct handshake *hs, const struct http_request *r, size_t n,
+                         struct refusal *refusal)
+{
+    uint64_t hops;
+    if (!http_body_is_sound(r, hs->bytes + n, hs->len - n))
+        return refuse(HTTP_BAD_REQUEST, what_is_wrong(HTTP_BAD_REQUEST),
+                      "sent a request that cannot be served", refusal);
+    if (http_hops(r, &hops) && hops == 0)
+        return refuse(HTTP_BAD_METHOD, "Max-Forwards: the request has come to its end here.\n",
+                      NULL, refusal);
+    hs->errand = errand_new(r);
+    handshake_consume(hs, n);
+    return hs->errand ? TURN_DIAL : TURN_REFUSE;
+}
+
 /* ---- the protocol ---- */
 
 static enum turn http_read(struct handshake *hs, struct refusal *refusal)
@@ -117,13 +147,12 @@ static enum turn http_read(struct handshake *hs, struct refusal *refusal)
         return refuse(-n, what_is_wrong(-n), "sent a request that cannot be served", refusal);
     if (request.form == HTTP_ORIGIN)
         return serve(hs, &request, refusal);
-    if (request.form != HTTP_AUTHORITY)
-        return refuse(HTTP_NOT_IMPLEMENTED,
-                      "Of HTTP this version of dispatch serves CONNECT only.\n"
-                      "Set it as a SOCKS5 proxy (socks5h://), or let your program tunnel plain\n"
-                      "requests too (curl --proxytunnel).\n",
-                      "asks for a plain request, and not for CONNECT", refusal);
+    if (request.form == HTTP_ASTERISK)
+        return refuse(HTTP_BAD_REQUEST, "This is a proxy, not a server.\n",
+                      "takes this port for a server", refusal);
     handshake_dest(hs, &request.to);
+    if (request.form == HTTP_ABSOLUTE)
+        return forward(hs, &request, (size_t)n, refusal);
     handshake_consume(hs, (size_t)n);
     return TURN_DIAL;
 }
@@ -158,6 +187,8 @@ static struct reason reason_of(int err)
     case DP_ERR_HOST_UNREACH:
     case DP_ERR_TTL:
         return (struct reason){HTTP_GATEWAY_TIMEOUT, "has not answered"};
+    case DP_ERR_NO_ANSWER:
+        return (struct reason){HTTP_BAD_GATEWAY, "has closed the connection without an answer"};
     case DP_ERR_FAMILY:
         return (struct reason){HTTP_BAD_GATEWAY,
                                "has an address of a family that no link can reach"};
@@ -169,14 +200,25 @@ static struct reason reason_of(int err)
     }
 }
 
+void handshake_http_page(const struct handshake *hs, int status, const char *text, const char *link,
+                         struct refusal *refusal)
+{
+    char dest[ADDR_TEXT], body[BODY_MAX];
+    const struct errand *errand = hs->errand;
+    snprintf(body, sizeof body, "%.400s %s.\nLink: %s\n", addr_text(&hs->dest, dest), text, link);
+    refusal->why = NULL;
+    refusal->keep = errand && errand->keep && errand->whole;
+    answer(refusal, &(struct http_answer){.status = status,
+                                          .body = body,
+                                          .keep = refusal->keep,
+                                          .head = errand && errand->head});
+}
+
 static void http_fail(const struct handshake *hs, int err, const char *link,
                       struct refusal *refusal)
 {
-    char dest[ADDR_TEXT], body[BODY_MAX];
     const struct reason reason = reason_of(err);
-    snprintf(body, sizeof body, "%.400s %s.\nLink: %s\n", addr_text(&hs->dest, dest), reason.text,
-             link);
-    answer(refusal, &(struct http_answer){.status = reason.status, .body = body});
+    handshake_http_page(hs, reason.status, reason.text, link, refusal);
 }
 
 const struct client_protocol client_http = {

@@ -5,6 +5,8 @@
  *       \           \
  *        +-----------+--> REFUSED (answered; drained until the client closes) -> closed
  *
+ * Plain requests of HTTP go another way, which forward.c shows.
+ *
  * A raw session starts in DIALING. Bytes the client sends before it is answered stay in order: the
  * handshake's buffer takes some, the rest waits in the kernel.
  *
@@ -16,7 +18,7 @@
 #include "base/log.h"
 #include "route/rules.h"
 #include "route/socket.h"
-#include "traffic/handshake.h"
+#include "traffic/forward.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -31,28 +33,6 @@
 /* After a refusal the client has this long to read it and close (RFC 1928: not more than 10 s). */
 #define REFUSED_NS (2 * NS_PER_S)
 #define DRAIN_READS 8 /* in one go, of what it sends meanwhile */
-
-enum state { HANDSHAKE, DIALING, RELAYING, REFUSED, CLOSED };
-
-struct session {
-    struct session *next, **prev; /* in the worker's list */
-    struct worker *worker;
-    enum state state;
-    int fd;
-    struct io_timer timer;
-    struct sockaddr_in6 client; /* of either family: struct dp_addr is large */
-    bool kept_alive;            /* the kernel probes the other end when it is idle */
-    uint32_t source;            /* the worker's, for worker_session_over() */
-    struct handshake *hs;       /* until the relay runs */
-    struct stream stream;
-    struct relay relay;
-    int64_t unacked_ns[2]; /* of the relay's sides: since when; 0: not */
-};
-
-static struct relay_side *client_side(struct session *s)
-{
-    return &s->relay.side[0];
-}
 
 static struct dp_addr client_addr(const struct session *s)
 {
@@ -84,7 +64,7 @@ static const struct conf_timeouts *timeouts(const struct session *s)
 
 /* ---- the end ---- */
 
-static void handshake_over(struct session *s)
+void session_handshake_over(struct session *s)
 {
     if (!s->hs)
         return;
@@ -99,8 +79,9 @@ void session_close(struct session *s)
     uint32_t source = s->source;
     io_timer(w->io, &s->timer, 0);
     io_forget(w->io, &client_side(s)->io);
+    forward_free(s);
     relay_stop(&s->relay);
-    handshake_over(s);
+    session_handshake_over(s);
     if (s->stream.claim.link)
         stream_close(&s->stream, io_now(w->io), s->relay.side[1].received,
                      s->relay.side[0].received);
@@ -114,20 +95,25 @@ void session_close(struct session *s)
     worker_session_over(w, source);
 }
 
-/* ---- states ----
- *
- * What follows returns the next state; session_settle() sees to it that CLOSED is carried out. */
+/* ---- states: what follows returns the next one ---- */
 
-/* Sends the answer, then waits for the client to close: closing first, with input unread, would
- * reset the connection and could take the answer with it. */
-static enum state refuse(struct session *s, const void *answer, size_t len)
+/* Closing first, with input unread, would reset the connection and could take what was sent last
+ * with it. */
+enum state session_linger(struct session *s)
 {
-    handshake_over(s);
-    if (len == 0 || send(s->fd, answer, len, MSG_NOSIGNAL) != (ssize_t)len ||
-        shutdown(s->fd, SHUT_WR) < 0)
+    session_handshake_over(s);
+    if (shutdown(s->fd, SHUT_WR) < 0)
         return CLOSED;
     io_timer(s->worker->io, &s->timer, io_now(s->worker->io) + REFUSED_NS);
     return REFUSED;
+}
+
+enum state session_answer(struct session *s, const struct refusal *answer)
+{
+    size_t len = answer->len;
+    if (len == 0 || send(s->fd, answer->bytes, len, MSG_NOSIGNAL) != (ssize_t)len)
+        return CLOSED;
+    return answer->keep ? forward_next(s) : session_linger(s);
 }
 
 /* Like recv(); -errno. */
@@ -150,8 +136,11 @@ static enum state drain(struct session *s)
     return n > 0 || n == -EAGAIN ? REFUSED : CLOSED;
 }
 
-static void session_settle(struct session *s)
+static void client_read(struct session *s);
+
+void session_settle(struct session *s)
 {
+    client_read(s);
     if (s->state == REFUSED && client_side(s)->readable)
         s->state = drain(s);
     if (s->state == CLOSED)
@@ -180,19 +169,20 @@ static enum state pay(struct session *s)
     return HANDSHAKE;
 }
 
-static enum state dial(struct session *s);
+static enum state ask(struct session *s);
 
 static enum state on_bytes(struct session *s)
 {
     struct refusal refusal;
+    s->hs->unread = false;
     switch (handshake_read(s->hs, &refusal)) {
     case TURN_PAY:
         return pay(s);
     case TURN_DIAL:
-        return dial(s);
+        return ask(s);
     case TURN_REFUSE:
         log_refusal(s, &refusal);
-        return refuse(s, refusal.bytes, refusal.len);
+        return session_answer(s, &refusal);
     default:
         return HANDSHAKE;
     }
@@ -207,6 +197,7 @@ static bool fill(struct session *s)
     ssize_t n = receive(s, hs->bytes + hs->len, room);
     if (n > 0) {
         hs->len += (size_t)n;
+        hs->unread = true;
         client->readable = client->more || (size_t)n == room;
         return true;
     }
@@ -217,14 +208,23 @@ static bool fill(struct session *s)
     return false;
 }
 
+/* Returns whether there may be more to do at once. */
+static bool client_step(struct session *s)
+{
+    struct relay_side *client = client_side(s);
+    if (s->state == KEPT && client->readable)
+        s->state = forward_wake(s);
+    else if (s->state == HANDSHAKE && s->hs->unread)
+        s->state = on_bytes(s);
+    else
+        return s->state <= DIALING && client->readable && s->hs->len < s->hs->size && fill(s);
+    return true;
+}
+
 static void client_read(struct session *s)
 {
-    while (s->state <= DIALING && client_side(s)->readable && s->hs->len < s->hs->size) {
-        if (!fill(s))
-            break;
-        if (s->state == HANDSHAKE)
-            s->state = on_bytes(s);
-    }
+    while (client_step(s))
+        ;
 }
 
 static void client_ready(struct io_fd *io, short revents)
@@ -233,14 +233,16 @@ static void client_ready(struct io_fd *io, short revents)
     relay_side_told(client_side(s), revents);
     if (revents & POLLERR)
         s->state = CLOSED; /* a reset: nobody waits for an answer any more */
-    else
-        client_read(s);
+    if (s->state == FORWARDING) {
+        forward_go(s);
+        return;
+    }
     session_settle(s);
 }
 
 /* ---- dialing ---- */
 
-static void log_dial(const struct session *s, const char *link, int err)
+void session_log_dial(const struct session *s, const char *link, int err)
 {
     enum log_level level = err == DP_OK ? LOG_INFO : LOG_WARN;
     char client[ADDR_TEXT], dest[ADDR_TEXT];
@@ -261,34 +263,39 @@ static void log_shortage(void)
 
 static void relay_over(struct relay *r, enum relay_end end);
 
+enum state session_relay(struct session *s, const struct relay_early early[2])
+{
+    s->relay.over = relay_over;
+    int failed = relay_start(&s->relay, s->worker->shared, early);
+    session_handshake_over(s);
+    if (failed) {
+        socket_set_reset(s->fd);
+        socket_set_reset(s->stream.fd);
+        return CLOSED;
+    }
+    int64_t idle = timeouts(s)->idle;
+    io_timer(s->worker->io, &s->timer, idle ? s->relay.active_ns + idle : 0);
+    return RELAYING;
+}
+
 /* The reply and the relay's first bytes to the client are one thing; what the client has sent
  * early goes first to the other side. */
-static void relay_begin(struct session *s, const struct arrival *arrival)
+static enum state relay_begin(struct session *s, const struct arrival *arrival)
 {
     struct handshake *hs = s->hs;
     if (!hs->raw && !hs->replied)
         hs->owed += hs->protocol->grant(hs, &arrival->bound, hs->answer + hs->owed);
     const struct relay_early early[2] = {{hs->answer, hs->owed}, {hs->bytes, hs->len}};
-
-    s->state = RELAYING;
-    s->relay.over = relay_over;
-    s->relay.side[1].io.fd = arrival->fd;
-    relay_side_told(&s->relay.side[1], arrival->told);
-    int failed = relay_start(&s->relay, s->worker->shared, early);
-    handshake_over(s);
-    if (failed) {
-        relay_over(&s->relay, RELAY_NO_MEMORY);
-        return;
-    }
-    int64_t idle = timeouts(s)->idle;
-    io_timer(s->worker->io, &s->timer, idle ? s->relay.active_ns + idle : 0);
+    server_side(s)->io.fd = arrival->fd;
+    relay_side_told(server_side(s), arrival->told);
+    return session_relay(s, early);
 }
 
 static enum state refuse_dial(struct session *s, int err, const char *link)
 {
-    struct refusal refusal;
+    struct refusal refusal = {.keep = false};
     s->hs->protocol->fail(s->hs, err, link, &refusal);
-    return refuse(s, refusal.bytes, refusal.len);
+    return session_answer(s, &refusal);
 }
 
 static void dial_over(struct dial *d, void *ctx, int err)
@@ -297,14 +304,15 @@ static void dial_over(struct dial *d, void *ctx, int err)
     if (err == DP_OK) {
         struct arrival arrival;
         dial_take(d, &s->stream, &arrival);
-        log_dial(s, s->stream.claim.link->name, DP_OK);
-        relay_begin(s, &arrival);
+        session_log_dial(s, s->stream.claim.link->name, DP_OK);
+        s->state = s->hs->errand ? forward_begin(s, &arrival) : relay_begin(s, &arrival);
+        session_settle(s);
         return;
     }
     if (dp_blame(err) == DP_LOCAL)
         log_shortage();
     else
-        log_dial(s, dial_link_name(d), err);
+        session_log_dial(s, dial_link_name(d), err);
     if (s->hs->replied)
         socket_set_reset(s->fd); /* it was told success: all that is left to tell the truth with */
     s->state = s->hs->raw || s->hs->replied ? CLOSED : refuse_dial(s, err, dial_link_name(d));
@@ -334,7 +342,7 @@ static bool admit(struct session *s)
     if (!pool) {
         char rule[32];
         snprintf(rule, sizeof rule, "none rule=%zu", by);
-        log_dial(s, rule, DP_ERR_DENIED);
+        session_log_dial(s, rule, DP_ERR_DENIED);
         return false;
     }
     ref_get(&pool->ref);
@@ -343,13 +351,23 @@ static bool admit(struct session *s)
     return true;
 }
 
-static enum state dial(struct session *s)
+/* What rules there are come first. */
+static enum state ask(struct session *s)
 {
     struct handshake *hs = s->hs;
     hs->since_ns = io_now(s->worker->io);
     if (s->worker->env.config->n_rules && !admit(s))
         return hs->raw ? CLOSED : refuse_dial(s, DP_ERR_DENIED, "none");
-    if (hs->early_reply && reply_early(s) < 0)
+    if (hs->errand)
+        return forward_ask(s);
+    forward_leave(s);
+    return session_dial(s);
+}
+
+enum state session_dial(struct session *s)
+{
+    struct handshake *hs = s->hs;
+    if (hs->early_reply && !hs->errand && reply_early(s) < 0)
         return CLOSED;
     struct dial_request request = {
         .pool = hs->pool,
@@ -404,7 +422,7 @@ static bool needs_check(const struct session *s, int64_t now_ns)
 
 void session_check(struct session *s, int64_t now_ns)
 {
-    if (s->state != RELAYING)
+    if (s->state != RELAYING && s->state != FORWARDING)
         return;
     if (!s->kept_alive)
         socket_keepalive(s->stream.fd);
@@ -442,8 +460,23 @@ void sessions_reset(struct worker *w, const struct link *link, const struct dp_a
 {
     for (struct session *s = w->sessions, *next; s; s = next) {
         next = s->next;
-        if (s->state == RELAYING && s->stream.claim.link == link && (!from || leaves_from(s, from)))
+        if (s->stream.claim.link != link || (from && !leaves_from(s, from)))
+            continue;
+        if (s->state == RELAYING)
             relay_over(&s->relay, RELAY_RESET);
+        else if (s->state == FORWARDING)
+            forward_lost(s);
+        else
+            forward_leave(s);
+    }
+}
+
+void sessions_drain(struct worker *w)
+{
+    for (struct session *s = w->sessions, *next; s; s = next) {
+        next = s->next;
+        if (s->forward)
+            forward_drain(s);
     }
 }
 
@@ -451,32 +484,34 @@ static void timer_fire(struct io_timer *t)
 {
     struct session *s = (struct session *)((char *)t - offsetof(struct session, timer));
     int64_t idle = timeouts(s)->idle, at = s->relay.active_ns + idle;
-    if (s->state == RELAYING && (!idle || io_now(s->worker->io) < at))
+    bool moves = s->state == RELAYING || s->state == FORWARDING;
+    if (moves && (!idle || io_now(s->worker->io) < at))
         io_timer(s->worker->io, &s->timer, idle ? at : 0);
+    else if (s->state == FORWARDING)
+        forward_timeout(s);
     else
         session_close(s);
 }
 
 /* ---- the start ---- */
 
-static struct handshake *handshake_begin(struct worker *w, const struct conf_listener *listener)
+int session_handshake(struct session *s, const struct conf_listener *listener)
 {
+    struct worker *w = s->worker;
     struct pool *pool = router_pool(w->service->router, listener->pool);
-    struct handshake *hs = handshake_new(listener, pool, io_now(w->io));
-    w->n_handshakes += hs != NULL;
+    s->hs = handshake_new(listener, pool, io_now(w->io));
+    w->n_handshakes += s->hs != NULL;
     w->trim_due = true;
-    return hs;
+    return s->hs ? 0 : -1;
 }
 
 void session_start(struct worker *w, int fd, const struct dp_addr *client,
                    const struct conf_listener *listener, uint32_t source)
 {
     struct session *s = slab_alloc(&w->session_slab);
-    if (s) {
+    if (s)
         s->worker = w;
-        s->hs = handshake_begin(w, listener);
-    }
-    if (!s || !s->hs) {
+    if (!s || session_handshake(s, listener) < 0) {
         if (s)
             slab_free(&w->session_slab, s);
         close(fd);
@@ -497,7 +532,7 @@ void session_start(struct worker *w, int fd, const struct dp_addr *client,
     worker_watch_sessions(w);
     /* What clients begin with has mostly come already: then the loop need not say so. */
     if (s->hs->raw) {
-        s->state = dial(s);
+        s->state = ask(s);
     } else {
         io_timer(w->io, &s->timer, s->hs->since_ns + timeouts(s)->handshake);
         client_side(s)->readable = true;
