@@ -48,16 +48,15 @@ static bool up_look(struct exchange *ex, enum exchange_end *end)
     struct lane *up = &ex->up;
     enum http_piece piece = lane_body(up);
     ex->body_begun |= !lane_is_flushed(up);
-    if (piece == HTTP_PIECE_BAD) {
-        *end = ex->answered ? EXCHANGE_BROKEN : EXCHANGE_MISFRAMED;
-        return false;
-    }
     ex->up_over = piece == HTTP_PIECE_END;
     if (!lane_is_flushed(up))
         return true;
-    if (ex->up_over || !up->from->readable)
+    if (piece == HTTP_PIECE_BAD)
+        *end = ex->answered ? EXCHANGE_BROKEN : EXCHANGE_MISFRAMED;
+    else if (!ex->up_over && up->from->readable)
+        *end = up_read(ex);
+    else
         return false;
-    *end = up_read(ex);
     return *end == EXCHANGE_GOES_ON;
 }
 
@@ -141,7 +140,7 @@ static int head_look(struct exchange *ex, enum exchange_end *end)
 static bool body_look(struct exchange *ex, enum exchange_end *end)
 {
     enum http_piece piece = lane_body(&ex->down);
-    if (piece == HTTP_PIECE_BAD)
+    if (piece == HTTP_PIECE_BAD && lane_is_flushed(&ex->down))
         *end = EXCHANGE_BROKEN;
     ex->down_over = piece == HTTP_PIECE_END;
     return ex->down_over || !lane_is_flushed(&ex->down);
