@@ -199,6 +199,15 @@ static int head_read(const uint8_t *p, size_t len, http_first_line *first, void 
     return 0;
 }
 
+static bool has_many_options(const struct http_fields *fields)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < fields->n; i++)
+        if (http_same(fields->field[i].name, "Connection"))
+            len += fields->field[i].value.len;
+    return len > HTTP_OPTIONS_MAX;
+}
+
 static int head_begin(const uint8_t *p, size_t len, struct http_scan *scan, http_first_line *first,
                       void *ctx)
 {
@@ -246,5 +255,7 @@ int http_head(const uint8_t *p, size_t len, struct http_scan *scan, http_first_l
     if (n <= 0)
         return n;
     int err = head_read(p, (size_t)n, first, ctx, fields);
+    if (err == 0 && has_many_options(fields))
+        err = -HTTP_FIELDS_TOO_LARGE;
     return err < 0 ? err : n;
 }

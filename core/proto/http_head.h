@@ -15,6 +15,9 @@
 #define HTTP_HEAD_MAX 16384
 #define HTTP_FIELDS_MAX 100
 
+/* Of all Connection fields together: they are looked through once for each field. */
+#define HTTP_OPTIONS_MAX 1024
+
 /* RFC 9110, section 15; RFC 6585 for 431. */
 enum {
     HTTP_CONTINUE = 100,

@@ -242,7 +242,7 @@ static enum state upgraded(struct session *s)
     const struct relay_early early[2] = {{lane_next(&ex->down), lane_left(&ex->down)},
                                          {lane_next(&ex->up), lane_left(&ex->up)}};
     enum state state = session_relay(s, early);
-    exchange_stop(&s->forward->exchange);
+    forward_free(s);
     return state;
 }
 
@@ -275,20 +275,21 @@ static bool is_untold(const struct exchange *ex)
     return !ex->answered && lane_is_flushed(&ex->down);
 }
 
-void forward_timeout(struct session *s)
+static void give_up(struct session *s, int err, int status, const char *text)
 {
     bool untold = is_untold(&s->forward->exchange);
-    if (untold && stop(s) == 0)
-        s->state = fail(s, DP_ERR_HOST_UNREACH, HTTP_GATEWAY_TIMEOUT, "has not answered");
-    else
-        s->state = broken(s);
+    s->state = untold && stop(s) == 0 ? fail(s, err, status, text) : broken(s);
     session_settle(s);
+}
+
+void forward_timeout(struct session *s)
+{
+    give_up(s, DP_ERR_HOST_UNREACH, HTTP_GATEWAY_TIMEOUT, "has not answered");
 }
 
 void forward_lost(struct session *s)
 {
-    struct exchange *ex = &s->forward->exchange;
-    exchange_over(ex, is_untold(ex) ? EXCHANGE_UNANSWERED : EXCHANGE_BROKEN);
+    give_up(s, DP_ERR_LINK, HTTP_BAD_GATEWAY, "was being asked when the link failed");
 }
 
 /* ---- between requests ---- */
@@ -354,7 +355,7 @@ void forward_free(struct session *s)
         return;
     exchange_stop(&f->exchange);
     if (f->pool)
-        ref_drop(&f->pool->ref);
+        ref_drop(&f->pool->ref); /* the claim has one of its own */
     free(f);
     s->forward = NULL;
 }

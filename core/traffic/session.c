@@ -361,6 +361,7 @@ static enum state ask(struct session *s)
     if (hs->errand)
         return forward_ask(s);
     forward_leave(s);
+    forward_free(s);
     return session_dial(s);
 }
 

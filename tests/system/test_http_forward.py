@@ -11,6 +11,7 @@ import socket
 import time
 
 from lib import client, host, http, peers, servers, tap, world
+from lib.shim import FailMalloc
 from lib.tap import case, check, equal, matches, table
 
 BIG = 1 << 20
@@ -494,6 +495,7 @@ def limits(t):
             ("POST %s HTTP/1.1\r\n" + H + "Transfer-Encoding: xchunked\r\n\r\n", 501),
             ("GET %s HTTP/1.1\r\n" + H + "X: " + "y" * 20000 + "\r\n\r\n", 431),
             ("GET %s HTTP/1.1\r\n" + H + "X: y\r\n" * 101 + "\r\n", 431),
+            ("GET %s HTTP/1.1\r\n" + H + "Connection: " + "," * 1025 + "\r\n\r\n", 431),
             ("GET %s/" + "y" * 20000 + " HTTP/1.1\r\n" + H + "\r\n", 414)):
         b = Browser(t, h)
         b.send(text % origin.url(""))
@@ -592,7 +594,9 @@ def link_fails(t):
     waiting.send("GET %s HTTP/1.1\r\n%s\r\n" % (origin.url("/silent"), H))
     tap.wait_for("it waits", lambda: "GET /silent" in origin.heads())
     w.a.unplug()
-    equal(waiting.answer().status, 502, "the one under way")
+    got = waiting.answer()
+    equal(got.status, 502, "the one under way")
+    check(b"when the link failed" in got.body, "the page", got.body)
     equal(b.get(origin.url("/2")).body, b"/2", "the next request")
     equal(waiting.get(origin.url("/3")).body, b"/3", "the next request of the other")
     check(origin.service.count("b") >= 2, "by the other link", origin.service.order)
@@ -659,6 +663,48 @@ def cuts(t):
     equal(outcome, {(b"first" + b"second" * 100,) * 2 + ("3004",)}, "answers")
     bodies = {hashlib.sha1(r.body).hexdigest() for r in origin.requests}
     equal(len(bodies), 1, "bodies at the origin")
+
+
+# ---- memory ----
+
+
+@case("each allocation fails once in a request", limit=120)
+def no_memory(t):
+    w = world.World(t, "a")
+    shim = FailMalloc(t)
+    h = host.Host(t, host.config({"a": "interface: a0"}), env=shim.env)
+    data = body_of(100000)
+    origin = http.Origin(w, {"/": lambda request: http.ok(request.body),
+                             "/ws": b"HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\nnow"})
+
+    def work():
+        b = Browser(t, h, timeout=5)
+        try:
+            got = [b.get(origin.url("/1")).body,
+                   b.get(origin.url(), "Content-Length: %d" % len(data), method="PUT", body=data).body,
+                   b.get(origin.url("/2")).body]
+            b.send("GET %s HTTP/1.1\r\n%sUpgrade: x\r\nConnection: upgrade\r\n\r\n" % (
+                origin.url("/ws"), H))
+            return got == [b"/1", data, b"/2"] and b.answer().status == 101 and \
+                b.reader.take(3) == b"now"
+        except (OSError, EOFError, ValueError):
+            return False
+        finally:
+            b.client.close()
+
+    check(work() and work(), "it works")
+    before, number, failed = shim.used(), 0, 0
+    while True:
+        number += 1
+        shim.fail_only(number)
+        failed += not work()
+        over = shim.failed() == 0
+        shim.fail_only(0)
+        check(work(), "the next one, after number %d" % number)
+        if over:
+            break
+    check(number > 10 and failed > 5, "there were many", number, failed)
+    tap.wait_for("all memory is given back", lambda: shim.used() < before + (16 << 10), 15)
 
 
 # ---- real programs ----
