@@ -136,7 +136,7 @@ static enum state begin(struct session *s)
 {
     struct handshake *hs = s->hs;
     struct exchange *ex = &s->forward->exchange;
-    int64_t idle = s->worker->env.config->timeouts.idle;
+    int64_t idle = session_timeouts(s)->idle;
     client_side(s)->received += hs->errand->len + hs->len;
     ex->closing = s->worker->draining;
     if (exchange_start(ex, &s->relay, hs->errand, hs->bytes, hs->len) < 0)
@@ -304,7 +304,7 @@ static enum state read_next(struct session *s, const uint8_t *bytes, size_t len)
     s->hs->protocol = &client_http;
     if (handshake_put(s->hs, bytes, len) < 0)
         return CLOSED;
-    io_timer(w->io, &s->timer, io_now(w->io) + w->env.config->timeouts.handshake);
+    io_timer(w->io, &s->timer, io_now(w->io) + session_timeouts(s)->handshake);
     return HANDSHAKE;
 }
 
@@ -315,7 +315,7 @@ enum state forward_wake(struct session *s)
 
 static enum state keep(struct session *s)
 {
-    int64_t idle = s->worker->env.config->timeouts.idle;
+    int64_t idle = session_timeouts(s)->idle;
     session_handshake_over(s);
     if (s->worker->draining) {
         server_close(s);

@@ -16,7 +16,6 @@
 #include "traffic/session.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "route/rules.h"
 #include "route/socket.h"
 #include "traffic/forward.h"
 
@@ -26,24 +25,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A peer whose kernel has been silent for so long while it owes an acknowledgement is out of reach.
- * TCP_USER_TIMEOUT would say so too, but it also ends connections whose peer just pauses reading. */
-#define SILENT_NS (45 * NS_PER_S)
-
 /* After a refusal the client has this long to read it and close (RFC 1928: not more than 10 s). */
 #define REFUSED_NS (2 * NS_PER_S)
 #define DRAIN_READS 8 /* in one go, of what it sends meanwhile */
 
-static struct dp_addr client_addr(const struct session *s)
+struct dp_addr session_client(const struct session *s)
 {
     struct dp_addr addr;
     addr_from_sockaddr(&addr, (const struct sockaddr *)&s->client, sizeof s->client);
     return addr;
 }
 
-static const char *client_text(const struct session *s, char buf[ADDR_TEXT])
+const char *session_client_text(const struct session *s, char buf[ADDR_TEXT])
 {
-    struct dp_addr addr = client_addr(s);
+    struct dp_addr addr = session_client(s);
     return addr_text(&addr, buf);
 }
 
@@ -55,11 +50,6 @@ size_t session_size(void)
 struct session *session_next(const struct session *s)
 {
     return s->next;
-}
-
-static const struct conf_timeouts *timeouts(const struct session *s)
-{
-    return &s->worker->env.config->timeouts;
 }
 
 /* ---- the end ---- */
@@ -155,7 +145,7 @@ static void log_refusal(const struct session *s, const struct refusal *refusal)
     char client[ADDR_TEXT];
     if (refusal->why)
         log_rated(&rate[refusal->kind], NS_PER_S, LOG_WARN, "session",
-                  "client=%s %s: refused code=%02d", client_text(s, client), refusal->why,
+                  "client=%s %s: refused code=%02d", session_client_text(s, client), refusal->why,
                   refusal->code);
 }
 
@@ -169,8 +159,6 @@ static enum state pay(struct session *s)
     return HANDSHAKE;
 }
 
-static enum state ask(struct session *s);
-
 static enum state on_bytes(struct session *s)
 {
     struct refusal refusal;
@@ -179,7 +167,7 @@ static enum state on_bytes(struct session *s)
     case TURN_PAY:
         return pay(s);
     case TURN_DIAL:
-        return ask(s);
+        return session_ask(s);
     case TURN_REFUSE:
         log_refusal(s, &refusal);
         return session_answer(s, &refusal);
@@ -240,28 +228,29 @@ static void client_ready(struct io_fd *io, short revents)
     session_settle(s);
 }
 
-/* ---- dialing ---- */
+/* ---- relaying ---- */
 
-void session_log_dial(const struct session *s, const char *link, int err)
+void session_break(struct session *s, enum relay_end end)
 {
-    enum log_level level = err == DP_OK ? LOG_INFO : LOG_WARN;
-    char client[ADDR_TEXT], dest[ADDR_TEXT];
-    if (!log_enabled(level))
-        return;
-    log_line(level, "session", "client=%s dest=%s link=%s code=%02d ms=%lld",
-             client_text(s, client), s->hs->raw ? "server" : addr_text(&s->hs->dest, dest), link,
-             dp_reply(err), (long long)((io_now(s->worker->io) - s->hs->since_ns) / NS_PER_MS));
+    const struct relay *r = &s->relay;
+    if (end != RELAY_DONE) {
+        socket_set_reset(s->fd);
+        socket_set_reset(s->stream.fd);
+    }
+    if (log_enabled(LOG_DEBUG)) {
+        char client[ADDR_TEXT];
+        log_line(LOG_DEBUG, "session", "client=%s link=%s %s rx=%llu tx=%llu",
+                 session_client_text(s, client), s->stream.claim.link->name,
+                 end == RELAY_DONE ? "closed" : "reset", (unsigned long long)r->side[1].received,
+                 (unsigned long long)r->side[0].received);
+    }
+    session_close(s);
 }
 
-/* What this host lacks fails in masses, and through no fault of the request's. */
-static void log_shortage(void)
+static void relay_over(struct relay *r, enum relay_end end)
 {
-    static struct log_rate rate;
-    log_rated(&rate, 10 * NS_PER_S, LOG_WARN, "session",
-              "a connection failed: this host is out of descriptors or memory");
+    session_break((struct session *)((char *)r - offsetof(struct session, relay)), end);
 }
-
-static void relay_over(struct relay *r, enum relay_end end);
 
 enum state session_relay(struct session *s, const struct relay_early early[2])
 {
@@ -273,218 +262,15 @@ enum state session_relay(struct session *s, const struct relay_early early[2])
         socket_set_reset(s->stream.fd);
         return CLOSED;
     }
-    int64_t idle = timeouts(s)->idle;
+    int64_t idle = session_timeouts(s)->idle;
     io_timer(s->worker->io, &s->timer, idle ? s->relay.active_ns + idle : 0);
     return RELAYING;
-}
-
-/* The reply and the relay's first bytes to the client are one thing; what the client has sent
- * early goes first to the other side. */
-static enum state relay_begin(struct session *s, const struct arrival *arrival)
-{
-    struct handshake *hs = s->hs;
-    if (!hs->raw && !hs->replied)
-        hs->owed += hs->protocol->grant(hs, &arrival->bound, hs->answer + hs->owed);
-    const struct relay_early early[2] = {{hs->answer, hs->owed}, {hs->bytes, hs->len}};
-    server_side(s)->io.fd = arrival->fd;
-    relay_side_told(server_side(s), arrival->told);
-    return session_relay(s, early);
-}
-
-static enum state refuse_dial(struct session *s, int err, const char *link)
-{
-    struct refusal refusal = {.keep = false};
-    s->hs->protocol->fail(s->hs, err, link, &refusal);
-    return session_answer(s, &refusal);
-}
-
-static void dial_over(struct dial *d, void *ctx, int err)
-{
-    struct session *s = ctx;
-    if (err == DP_OK) {
-        struct arrival arrival;
-        dial_take(d, &s->stream, &arrival);
-        session_log_dial(s, s->stream.claim.link->name, DP_OK);
-        s->state = s->hs->errand ? forward_begin(s, &arrival) : relay_begin(s, &arrival);
-        session_settle(s);
-        return;
-    }
-    if (dp_blame(err) == DP_LOCAL)
-        log_shortage();
-    else
-        session_log_dial(s, dial_link_name(d), err);
-    if (s->hs->replied)
-        socket_set_reset(s->fd); /* it was told success: all that is left to tell the truth with */
-    s->state = s->hs->raw || s->hs->replied ? CLOSED : refuse_dial(s, err, dial_link_name(d));
-    session_settle(s);
-}
-
-static int reply_early(struct session *s)
-{
-    struct handshake *hs = s->hs;
-    size_t len = hs->owed + hs->protocol->grant(hs, NULL, hs->answer + hs->owed);
-    hs->owed = 0;
-    hs->replied = true;
-    return send(s->fd, hs->answer, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
-}
-
-/* Takes the pool that the rules say. Returns false if they deny it, and has then told the log. */
-static bool admit(struct session *s)
-{
-    struct handshake *hs = s->hs;
-    const struct dp_addr client = client_addr(s);
-    const struct rule_flow flow = {.listener = hs->listener,
-                                   .protocol = hs->raw ? PROTO_RAW : hs->protocol->proto,
-                                   .client = &client,
-                                   .dest = &hs->dest};
-    size_t by = 0;
-    struct pool *pool = rules_pool(s->worker->service->router, &flow, hs->pool, &by);
-    if (!pool) {
-        char rule[32];
-        snprintf(rule, sizeof rule, "none rule=%zu", by);
-        session_log_dial(s, rule, DP_ERR_DENIED);
-        return false;
-    }
-    ref_get(&pool->ref);
-    ref_drop(&hs->pool->ref);
-    hs->pool = pool;
-    return true;
-}
-
-/* What rules there are come first. */
-static enum state ask(struct session *s)
-{
-    struct handshake *hs = s->hs;
-    hs->since_ns = io_now(s->worker->io);
-    if (s->worker->env.config->n_rules && !admit(s))
-        return hs->raw ? CLOSED : refuse_dial(s, DP_ERR_DENIED, "none");
-    if (hs->errand)
-        return forward_ask(s);
-    forward_leave(s);
-    forward_free(s);
-    return session_dial(s);
-}
-
-enum state session_dial(struct session *s)
-{
-    struct handshake *hs = s->hs;
-    if (hs->early_reply && !hs->errand && reply_early(s) < 0)
-        return CLOSED;
-    struct dial_request request = {
-        .pool = hs->pool,
-        .flow = {.client = client_addr(s),
-                 .dest = hs->dest,
-                 .listener = {.p = hs->listener, .len = (uint32_t)strlen(hs->listener)}},
-        .raw = hs->raw,
-        .connect_ns = timeouts(s)->connect,
-        .attempt_ns = timeouts(s)->attempt,
-    };
-    io_timer(s->worker->io, &s->timer, 0); /* the dial has its own limit */
-    hs->dial = dial_start(&s->worker->env, &request, dial_over, s);
-    if (!hs->dial && hs->replied)
-        socket_set_reset(s->fd);
-    return hs->dial ? DIALING : CLOSED;
-}
-
-/* ---- relaying ---- */
-
-static void relay_over(struct relay *r, enum relay_end end)
-{
-    struct session *s = (struct session *)((char *)r - offsetof(struct session, relay));
-    if (end != RELAY_DONE) {
-        socket_set_reset(s->fd);
-        socket_set_reset(s->stream.fd);
-    }
-    if (log_enabled(LOG_DEBUG)) {
-        char client[ADDR_TEXT];
-        log_line(LOG_DEBUG, "session", "client=%s link=%s %s rx=%llu tx=%llu",
-                 client_text(s, client), s->stream.claim.link->name,
-                 end == RELAY_DONE ? "closed" : "reset", (unsigned long long)r->side[1].received,
-                 (unsigned long long)r->side[0].received);
-    }
-    session_close(s);
-}
-
-static bool side_silent(struct session *s, int i, int64_t now_ns)
-{
-    struct socket_health health = socket_health(s->relay.side[i].io.fd);
-    if (!health.unacked)
-        s->unacked_ns[i] = 0;
-    else if (!s->unacked_ns[i])
-        s->unacked_ns[i] = now_ns;
-    return health.unacked && health.quiet_ns >= SILENT_NS && now_ns - s->unacked_ns[i] >= SILENT_NS;
-}
-
-/* Of a connection that has long been idle nothing can be unacknowledged still. */
-static bool needs_check(const struct session *s, int64_t now_ns)
-{
-    return now_ns - s->relay.active_ns < 2 * SILENT_NS || s->unacked_ns[0] || s->unacked_ns[1];
-}
-
-void session_check(struct session *s, int64_t now_ns)
-{
-    if (s->state != RELAYING && s->state != FORWARDING)
-        return;
-    if (!s->kept_alive)
-        socket_keepalive(s->stream.fd);
-    s->kept_alive = true;
-    if (relay_rest(&s->relay) < 0) {
-        relay_over(&s->relay, RELAY_NO_MEMORY);
-        return;
-    }
-    for (int i = 0; i < 2 && needs_check(s, now_ns); i++) {
-        if (!side_silent(s, i, now_ns))
-            continue;
-        if (log_enabled(LOG_INFO)) {
-            char client[ADDR_TEXT];
-            log_line(LOG_INFO, "session", "client=%s link=%s closed: the %s is out of reach",
-                     client_text(s, client), s->stream.claim.link->name,
-                     i == 0 ? "client" : "other end");
-        }
-        relay_over(&s->relay, RELAY_RESET);
-        return;
-    }
-}
-
-static bool leaves_from(const struct session *s, const struct dp_addr *from)
-{
-    struct sockaddr_storage sa;
-    socklen_t len = sizeof sa;
-    struct dp_addr own;
-    if (getsockname(s->stream.fd, (struct sockaddr *)&sa, &len) < 0)
-        return false;
-    addr_from_sockaddr(&own, (const struct sockaddr *)&sa, len);
-    return addr_same_ip(&own, from);
-}
-
-void sessions_reset(struct worker *w, const struct link *link, const struct dp_addr *from)
-{
-    for (struct session *s = w->sessions, *next; s; s = next) {
-        next = s->next;
-        if (s->stream.claim.link != link || (from && !leaves_from(s, from)))
-            continue;
-        if (s->state == RELAYING)
-            relay_over(&s->relay, RELAY_RESET);
-        else if (s->state == FORWARDING)
-            forward_lost(s);
-        else
-            forward_leave(s);
-    }
-}
-
-void sessions_drain(struct worker *w)
-{
-    for (struct session *s = w->sessions, *next; s; s = next) {
-        next = s->next;
-        if (s->forward)
-            forward_drain(s);
-    }
 }
 
 static void timer_fire(struct io_timer *t)
 {
     struct session *s = (struct session *)((char *)t - offsetof(struct session, timer));
-    int64_t idle = timeouts(s)->idle, at = s->relay.active_ns + idle;
+    int64_t idle = session_timeouts(s)->idle, at = s->relay.active_ns + idle;
     bool moves = s->state == RELAYING || s->state == FORWARDING;
     if (moves && (!idle || io_now(s->worker->io) < at))
         io_timer(s->worker->io, &s->timer, idle ? at : 0);
@@ -533,9 +319,9 @@ void session_start(struct worker *w, int fd, const struct dp_addr *client,
     worker_watch_sessions(w);
     /* What clients begin with has mostly come already: then the loop need not say so. */
     if (s->hs->raw) {
-        s->state = ask(s);
+        s->state = session_ask(s);
     } else {
-        io_timer(w->io, &s->timer, s->hs->since_ns + timeouts(s)->handshake);
+        io_timer(w->io, &s->timer, s->hs->since_ns + session_timeouts(s)->handshake);
         client_side(s)->readable = true;
         client_read(s);
     }

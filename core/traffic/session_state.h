@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * session_state.h: what session.c and forward.c share: the former has the whole of a session, the
- * latter its plain requests of HTTP.
+ * session_state.h: what the files of a session share: session.c has its life, session_dial.c the way
+ * to a connection, forward.c plain requests of HTTP, session_check.c what comes from outside.
  *
  * Functions that return a state return the next one; session_settle() sees to it that it is carried
  * out.
@@ -8,6 +8,7 @@
 #ifndef TRAFFIC_SESSION_STATE_H
 #define TRAFFIC_SESSION_STATE_H
 
+#include "base/addr.h"
 #include "traffic/handshake.h"
 #include "traffic/session.h"
 
@@ -39,11 +40,20 @@ static inline struct relay_side *server_side(struct session *s)
     return &s->relay.side[1];
 }
 
+static inline const struct conf_timeouts *session_timeouts(const struct session *s)
+{
+    return &s->worker->env.config->timeouts;
+}
+
+struct dp_addr session_client(const struct session *s);
+const char *session_client_text(const struct session *s, char buf[ADDR_TEXT]);
+
 /* By what is configured for this listener now. Returns 0, or -1: out of memory. */
 int session_handshake(struct session *s, const struct conf_listener *listener);
 void session_handshake_over(struct session *s);
 
-/* Dials what the handshake asks for. */
+/* What the handshake asks for is done, if the rules allow it. session_dial(): it is dialled. */
+enum state session_ask(struct session *s);
 enum state session_dial(struct session *s);
 void session_log_dial(const struct session *s, const char *link, int err);
 
@@ -55,6 +65,9 @@ enum state session_linger(struct session *s);
 
 /* Joins both sides, which are to be sent `early` first. Returns RELAYING or CLOSED. */
 enum state session_relay(struct session *s, const struct relay_early early[2]);
+
+/* Ends it, as is told to both sides unless the end is RELAY_DONE. */
+void session_break(struct session *s, enum relay_end end);
 
 void session_settle(struct session *s);
 
