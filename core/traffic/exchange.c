@@ -199,10 +199,12 @@ static enum exchange_end down_turn(struct exchange *ex)
 
 /* ---- both ---- */
 
-/* A client that was to wait for a word, and has got another one, may never send the body. */
+/* The server may have closed behind its answer. A client that was to wait for a word, and has got
+ * another one, may never send the body. */
 static bool is_up_unwanted(const struct exchange *ex)
 {
-    return ex->up_stopped || !ex->server_persists || (ex->errand->expects && !ex->body_begun);
+    bool closed = ex->up_stopped || !ex->server_persists || ex->up.to->more;
+    return closed || (ex->errand->expects && !ex->body_begun);
 }
 
 static enum exchange_end settle(const struct exchange *ex)

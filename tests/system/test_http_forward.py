@@ -350,8 +350,13 @@ def early_answer(t):
         got.append(request.raw.take(BIG))
         return None
 
+    def leaves(request):
+        request.raw.sock.sendall(http.ok(b"bye"))
+        time.sleep(0.2)
+
     got = []
-    origin = http.Origin(w, {"/413": http.early(refuse), "/early": http.early(goes_on)})
+    origin = http.Origin(w, {"/413": http.early(refuse), "/early": http.early(goes_on),
+                             "/leaves": http.early(leaves)})
     b = Browser(t, h)
     b.send("PUT %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\nsome" % (origin.url("/413"), H, BIG))
     answer = b.answer()
@@ -364,6 +369,10 @@ def early_answer(t):
     tap.wait_for("all of it", lambda: got)
     check(got[0] == data, "the body")
     equal(b.ended(), "fin", "the end")
+    b = Browser(t, h)
+    b.send("PUT %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\nsome" % (origin.url("/leaves"), H, BIG))
+    equal(b.answer().body, b"bye", "the answer")
+    equal(b.ended(), "fin", "the end, though more was to come")
 
 
 @case("who reads slowly holds up the other, and costs no memory", limit=90)
