@@ -12,7 +12,7 @@ struct http_answer {
     const char *type;   /* NULL: plain text */
     const char *fields; /* more of them, each with its CRLF; NULL: none */
     const char *body;
-    bool keep; /* the connection goes on */
+    bool keep; /* the connection does not end with it */
     bool head; /* the body is not sent (HEAD), only its length told */
 };
 

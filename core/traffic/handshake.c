@@ -30,6 +30,14 @@ struct handshake *handshake_new(const struct conf_listener *listener, struct poo
     return hs;
 }
 
+static void buffer_free(struct handshake *hs)
+{
+    if (hs->bytes != hs->first)
+        free(hs->bytes);
+    hs->bytes = hs->first;
+    hs->size = sizeof hs->first;
+}
+
 void handshake_free(struct handshake *hs)
 {
     if (!hs)
@@ -39,8 +47,8 @@ void handshake_free(struct handshake *hs)
     if (hs->login)
         explicit_bzero(hs->bytes, hs->size);
     login_free(hs->login);
-    if (hs->bytes != hs->first)
-        free(hs->bytes);
+    buffer_free(hs);
+    free(hs->errand);
     free(hs);
 }
 
@@ -50,6 +58,8 @@ void handshake_consume(struct handshake *hs, size_t n)
     memmove(hs->bytes, hs->bytes + n, hs->len);
     if (hs->login)
         explicit_bzero(hs->bytes + hs->len, n); /* there may be a password in it */
+    if (hs->len == 0)
+        buffer_free(hs);
 }
 
 void handshake_dest(struct handshake *hs, const struct dp_addr *dest)
@@ -100,11 +110,23 @@ static bool grow(struct handshake *hs)
     return true;
 }
 
+int handshake_put(struct handshake *hs, const uint8_t *bytes, size_t len)
+{
+    if (len > hs->size - hs->len && (hs->bytes != hs->first || !grow(hs)))
+        return -1;
+    if (len)
+        memcpy(hs->bytes + hs->len, bytes, len);
+    hs->len += len;
+    hs->unread |= len > 0;
+    return 0;
+}
+
 enum turn handshake_read(struct handshake *hs, struct refusal *refusal)
 {
     refusal->why = NULL;
     refusal->code = 0;
     refusal->kind = 0;
+    refusal->keep = false;
     refusal->len = 0;
     if (!hs->protocol) {
         enum sniff kind = sniff_first_byte(hs->bytes[0]);

@@ -12,6 +12,7 @@
 #include "proto/http.h"
 #include "proto/socks5.h"
 #include "route/dial.h"
+#include "traffic/errand.h"
 #include "traffic/login.h"
 
 /* A SOCKS5 greeting and request of the greatest length, and some payload behind them. HTTP gets a
@@ -26,7 +27,7 @@ enum turn {
     TURN_PAY,    /* and what is owed must go to the client first */
     TURN_LOGIN,  /* hs->login is GIVEN: with its verdict there, read again */
     TURN_ANSWER, /* the refusal goes to the client, which may go on */
-    TURN_DIAL,   /* hs->dest is asked for */
+    TURN_DIAL,   /* hs->dest is asked for; if there is an errand, it alone */
     TURN_REFUSE  /* the refusal is the last word */
 };
 
@@ -39,6 +40,7 @@ struct refusal {
     const char *why; /* static; NULL: nothing to log */
     int code;        /* of its protocol */
     unsigned kind; /* repeats of the same kind are logged once in a while: REFUSAL_KINDS of them */
+    bool keep;     /* but only of this request */
     size_t len;
     uint8_t bytes[REFUSAL_MAX];
 };
@@ -59,8 +61,10 @@ struct handshake {
     bool greeted;          /* SOCKS5 */
     bool admitted;         /* SOCKS5: it has been told that its login is right */
     struct http_scan scan; /* HTTP */
+    struct errand *errand; /* HTTP: a plain request; or NULL */
     size_t owed;           /* bytes of an answer that can wait for the next one */
     uint8_t answer[GRANT_MAX];
+    bool unread;      /* something has come that has not been looked at */
     size_t len, size; /* of what has come and is not used up; of the room for it */
     uint8_t *bytes;
     char name[256]; /* what dest.name points to */
@@ -90,6 +94,14 @@ void handshake_pool(struct handshake *hs, struct pool *pool);
 
 /* What has come, at hs->bytes, has become more. Not of a raw one. */
 enum turn handshake_read(struct handshake *hs, struct refusal *refusal);
+
+/* Has room for these, which have come already; of HTTP_HEAD_MAX at most. Returns 0, or -1: out of
+ * memory. */
+int handshake_put(struct handshake *hs, const uint8_t *bytes, size_t len);
+
+/* What HTTP clients are told that have asked for something by `link`. */
+void handshake_http_page(const struct handshake *hs, int status, const char *text, const char *link,
+                         struct refusal *refusal);
 
 /* For protocols: n bytes have been used up; the destination is this, its name is copied. */
 void handshake_consume(struct handshake *hs, size_t n);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * handshake_http.c: clients that speak HTTP/1 (RFC 9110, 9112): CONNECT, and what a browser sees that
- * opens the port itself.
+ * handshake_http.c: clients that speak HTTP/1 (RFC 9110, 9112): CONNECT, plain requests, and what a
+ * browser sees that opens the port itself.
  */
 #include "base/addr.h"
 #include "proto/http_answer.h"
+#include "proto/http_body.h"
 #include "traffic/handshake.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #define BODY_MAX 700 /* of a page; with its head it must fit a refusal */
 #define OWN_MAX 128  /* of the address by which clients reach this port, in pages */
@@ -50,7 +50,7 @@ static enum turn refuse(int status, const char *body, const char *why, struct re
 /* The address at which the client has reached this port, if it is one that can be repeated. */
 static bool own_address(const struct http_request *r, char own[ADDR_TEXT])
 {
-    const struct http_field *host = http_field(r, "Host");
+    const struct http_field *host = http_field(&r->fields, "Host");
     struct dp_addr addr;
     return host && http_authority(host->value, 80, &addr) == 0 &&
            strlen(addr_text(&addr, own)) <= OWN_MAX;
@@ -150,12 +150,8 @@ enum turn http_login(struct login *login, const struct http_request *request, bo
  * tunnel already. */
 static bool may_go_on(const struct handshake *hs, const struct http_request *r, size_t head_len)
 {
-    const struct http_field *connection = http_field(r, "Connection");
-    bool stays =
-        !connection || (connection->value.len == strlen("keep-alive") &&
-                        strncasecmp(connection->value.p, "keep-alive", connection->value.len) == 0);
     bool alone = r->form != HTTP_AUTHORITY || hs->len == head_len;
-    return r->minor == 1 && r->body == HTTP_NO_BODY && stays && alone;
+    return r->body == HTTP_NO_BODY && http_persists(&r->fields, r->minor) && alone;
 }
 
 static enum turn login(struct handshake *hs, const struct http_request *request, size_t head_len,
@@ -167,6 +163,35 @@ static enum turn login(struct handshake *hs, const struct http_request *request,
     if (turn != TURN_DIAL)
         hs->scan = (struct http_scan){0}; /* the same head once more, or the next */
     return turn;
+}
+
+/* ---- plain requests ---- */
+
+static bool http_body_is_sound(const struct http_request *r, const uint8_t *p, size_t len)
+{
+    struct http_body_reader body;
+    enum http_piece piece;
+    size_t n;
+    http_body_begin(&body, r->body, r->body_len);
+    while ((n = http_body_next(&body, p, len, &piece)) > 0)
+        p += n, len -= n;
+    return piece != HTTP_PIECE_BAD;
+}
+
+/* What has come of the body is looked at first: of a malformed request the server shall see nothing. */
+static enum turn forward(struct handshake *hs, const struct http_request *r, size_t n,
+                         struct refusal *refusal)
+{
+    uint64_t hops;
+    if (!http_body_is_sound(r, hs->bytes + n, hs->len - n))
+        return refuse(HTTP_BAD_REQUEST, what_is_wrong(HTTP_BAD_REQUEST),
+                      "sent a request that cannot be served", refusal);
+    if (http_hops(r, &hops) && hops == 0)
+        return refuse(HTTP_BAD_METHOD, "Max-Forwards: the request has come to its end here.\n",
+                      NULL, refusal);
+    hs->errand = errand_new(r);
+    handshake_consume(hs, n);
+    return hs->errand ? TURN_DIAL : TURN_REFUSE;
 }
 
 /* ---- the protocol ---- */
@@ -184,13 +209,12 @@ static enum turn http_read(struct handshake *hs, struct refusal *refusal)
     enum turn turn = hs->login ? login(hs, &request, (size_t)n, refusal) : TURN_DIAL;
     if (turn != TURN_DIAL)
         return turn;
-    if (request.form != HTTP_AUTHORITY)
-        return refuse(HTTP_NOT_IMPLEMENTED,
-                      "Of HTTP this version of dispatch serves CONNECT only.\n"
-                      "Set it as a SOCKS5 proxy (socks5h://), or let your program tunnel plain\n"
-                      "requests too (curl --proxytunnel).\n",
-                      "asks for a plain request, and not for CONNECT", refusal);
+    if (request.form == HTTP_ASTERISK)
+        return refuse(HTTP_BAD_REQUEST, "This is a proxy, not a server.\n",
+                      "takes this port for a server", refusal);
     handshake_dest(hs, &request.to);
+    if (request.form == HTTP_ABSOLUTE)
+        return forward(hs, &request, (size_t)n, refusal);
     handshake_consume(hs, (size_t)n);
     return TURN_DIAL;
 }
@@ -225,6 +249,8 @@ static struct reason reason_of(int err)
     case DP_ERR_HOST_UNREACH:
     case DP_ERR_TTL:
         return (struct reason){HTTP_GATEWAY_TIMEOUT, "has not answered"};
+    case DP_ERR_NO_ANSWER:
+        return (struct reason){HTTP_BAD_GATEWAY, "has closed the connection without an answer"};
     case DP_ERR_FAMILY:
         return (struct reason){HTTP_BAD_GATEWAY,
                                "has an address of a family that no link can reach"};
@@ -236,14 +262,25 @@ static struct reason reason_of(int err)
     }
 }
 
+void handshake_http_page(const struct handshake *hs, int status, const char *text, const char *link,
+                         struct refusal *refusal)
+{
+    char dest[ADDR_TEXT], body[BODY_MAX];
+    const struct errand *errand = hs->errand;
+    snprintf(body, sizeof body, "%.400s %s.\nLink: %s\n", addr_text(&hs->dest, dest), text, link);
+    refusal->why = NULL;
+    refusal->keep = errand && errand->keep && errand->whole;
+    answer(refusal, &(struct http_answer){.status = status,
+                                          .body = body,
+                                          .keep = refusal->keep,
+                                          .head = errand && errand->head});
+}
+
 static void http_fail(const struct handshake *hs, int err, const char *link,
                       struct refusal *refusal)
 {
-    char dest[ADDR_TEXT], body[BODY_MAX];
     const struct reason reason = reason_of(err);
-    snprintf(body, sizeof body, "%.400s %s.\nLink: %s\n", addr_text(&hs->dest, dest), reason.text,
-             link);
-    answer(refusal, &(struct http_answer){.status = reason.status, .body = body});
+    handshake_http_page(hs, reason.status, reason.text, link, refusal);
 }
 
 const struct client_protocol client_http = {

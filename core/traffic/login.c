@@ -83,7 +83,7 @@ bool login_give(struct login *l, struct dp_str user, struct dp_str password)
 
 bool login_give_http(struct login *l, const struct http_request *request)
 {
-    const struct http_field *field = http_field(request, "Proxy-Authorization");
+    const struct http_field *field = http_field(&request->fields, "Proxy-Authorization");
     struct dp_str user, password;
     uint8_t text[BASIC_MAX];
     bool given =

@@ -4,8 +4,6 @@
  * Bytes are copied through the worker's buffer, straight to the other side; only what that does not
  * take is kept, in a block of its own size, and nothing more is read until it has gone. Where a read
  * brings much, the next ones go by a pipe instead, which is held only while something is in it.
- *
- * Sockets are watched by edges: what a socket can do is remembered until it has been tried in vain.
  */
 #include "traffic/relay.h"
 #include "base/clock.h"
@@ -26,34 +24,12 @@
 /* How long the other side has to take what one had sent before it was reset. */
 #define LAST_WORDS_NS (2 * NS_PER_S)
 
-enum moved { MOVED, BLOCKED, BROKEN, NO_MEMORY };
-
 static struct relay_side *other(struct relay_side *s)
 {
     return &s->relay->side[s == &s->relay->side[0]];
 }
 
 /* ---- writing ---- */
-
-/* Edges tell when there is room again, once they have been asked for. */
-static enum moved blocked(struct relay_side *to)
-{
-    to->blocked = true;
-    int err = io_watch(to->relay->shared->io, &to->io, POLLIN | POLLOUT | IO_EDGE);
-    return err ? NO_MEMORY : BLOCKED;
-}
-
-static enum moved send_some(struct relay_side *to, const uint8_t *bytes, size_t len, size_t *sent)
-{
-    ssize_t n;
-    *sent = 0;
-    while ((n = send(to->io.fd, bytes, len, MSG_NOSIGNAL)) < 0 && errno == EINTR)
-        ;
-    if (n < 0 && errno != EAGAIN && errno != EINPROGRESS) /* the latter: fast open had to wait */
-        return BROKEN;
-    *sent = n < 0 ? 0 : (size_t)n;
-    return *sent == len ? MOVED : blocked(to);
-}
 
 static int keep(struct relay_side *to, const uint8_t *bytes, size_t len)
 {
@@ -70,7 +46,7 @@ static int keep(struct relay_side *to, const uint8_t *bytes, size_t len)
 static enum moved send_or_keep(struct relay_side *to, const uint8_t *bytes, size_t len)
 {
     size_t sent;
-    enum moved m = send_some(to, bytes, len, &sent);
+    enum moved m = relay_side_send(to, bytes, len, &sent);
     if (m == BLOCKED && keep(to, bytes + sent, len - sent) < 0)
         return NO_MEMORY;
     return m;
@@ -79,7 +55,7 @@ static enum moved send_or_keep(struct relay_side *to, const uint8_t *bytes, size
 static enum moved flush_pending(struct relay_side *to)
 {
     size_t sent;
-    enum moved m = send_some(to, to->pending + to->pending_off, to->pending_len, &sent);
+    enum moved m = relay_side_send(to, to->pending + to->pending_off, to->pending_len, &sent);
     to->pending_off += (uint32_t)sent;
     to->pending_len -= (uint32_t)sent;
     if (m == MOVED) {
@@ -96,7 +72,7 @@ static enum moved flush_pipe(struct relay_side *to)
     while (to->pipe->len) {
         ssize_t n = pipe_drain(to->pipe, to->io.fd);
         if (n <= 0)
-            return n == -EAGAIN ? blocked(to) : BROKEN;
+            return n == -EAGAIN ? relay_side_blocked(to) : BROKEN;
     }
     pipes_give(to->relay->shared->pipes, to->pipe);
     to->pipe = NULL;
@@ -133,23 +109,10 @@ static enum moved read_failed(struct relay_side *from, int err)
     return err == EAGAIN ? MOVED : BROKEN;
 }
 
-/* Where a read stops short it has got all there was; but for what is told once only. */
-static ssize_t receive(struct relay_side *from, uint8_t *buffer, size_t size)
-{
-    ssize_t n;
-    while ((n = recv(from->io.fd, buffer, size, 0)) < 0 && errno == EINTR)
-        ;
-    if (n > 0) {
-        from->readable = from->more || (size_t)n == size;
-        from->received += (uint64_t)n;
-    }
-    return n < 0 ? -errno : n;
-}
-
 static enum moved pump_copied(struct relay_side *from)
 {
     uint8_t *buffer = from->relay->shared->buffer;
-    ssize_t n = receive(from, buffer, RELAY_BUFFER);
+    ssize_t n = relay_side_receive(from, buffer, RELAY_BUFFER);
     if (n <= 0)
         return n == 0 ? read_ended(from) : read_failed(from, (int)-n);
     if (n >= BULK_BYTES)
@@ -263,28 +226,6 @@ static void relay_turn(struct relay *r)
         relay_go_on(r);
 }
 
-/* Reads stop before an urgent byte, pipes get no further at all, and the byte itself would be passed
- * over: from now on it is one as any other (RFC 6093), but reads stop there still. */
-static void side_urgent(struct relay_side *s)
-{
-    int on = 1;
-    if (!s->urgent)
-        setsockopt(s->io.fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
-    s->urgent = true;
-}
-
-void relay_side_told(struct relay_side *s, short revents)
-{
-    if (revents & (POLLOUT | POLLERR | POLLHUP))
-        s->blocked = false;
-    if (revents & POLLPRI)
-        side_urgent(s);
-    if (revents & (POLLPRI | POLLRDHUP | POLLERR | POLLHUP))
-        s->more = true;
-    if (revents & ~POLLOUT)
-        s->readable = !s->ended;
-}
-
 static void side_ready(struct io_fd *io, short revents)
 {
     struct relay_side *s = (struct relay_side *)((char *)io - offsetof(struct relay_side, io));
@@ -338,7 +279,7 @@ static size_t send_first_more(struct relay_side *from, const struct relay_early 
 {
     uint8_t *buffer = from->relay->shared->buffer;
     memcpy(buffer, early->bytes, early->len);
-    ssize_t n = receive(from, buffer + early->len, RELAY_BUFFER - early->len);
+    ssize_t n = relay_side_receive(from, buffer + early->len, RELAY_BUFFER - early->len);
     if (n < 0 && read_failed(from, (int)-n) == BROKEN)
         relay_broken(from->relay);
     return n > 0 ? (size_t)n : 0;

@@ -9,11 +9,8 @@
 #ifndef TRAFFIC_RELAY_H
 #define TRAFFIC_RELAY_H
 
-#include "base/io.h"
 #include "traffic/pipes.h"
-
-#include <stdbool.h>
-#include <stddef.h>
+#include "traffic/relay_side.h"
 
 enum relay_end { RELAY_DONE, RELAY_RESET, RELAY_NO_MEMORY };
 
@@ -23,23 +20,6 @@ struct relay_shared {
     struct io *io;
     struct pipes *pipes;
     uint8_t buffer[RELAY_BUFFER];
-};
-
-/* One socket, and what waits to be written to it: in a block of memory, or in a pipe. */
-struct relay_side {
-    struct io_fd io;
-    struct relay *relay;
-    uint8_t *pending;
-    uint32_t pending_off, pending_len;
-    struct pipe *pipe;
-    uint64_t received;
-    bool readable; /* a read may find something */
-    bool more;     /* behind what a read brings: its end, an error, urgent data */
-    bool urgent;   /* it has sent urgent data */
-    bool blocked;  /* a write found no room */
-    bool ended;    /* its data has ended */
-    bool shut;     /* it has been told that the other's has */
-    uint8_t calm;  /* reads in a row that were small; CALM or more: it is copied */
 };
 
 /* Embedded in its owner; starts zeroed. */
@@ -63,9 +43,6 @@ struct relay_early {
  * r->over is called once, from the loop; then relay_stop() is due. Returns 0, or -1 when out of
  * memory. */
 int relay_start(struct relay *r, struct relay_shared *shared, const struct relay_early early[2]);
-
-/* Readiness that was told before relay_start(), and is not told again. */
-void relay_side_told(struct relay_side *s, short revents);
 
 /* Now and then: what has been in a pipe since the last call, for a side that does not read, waits in
  * memory, so that others get the pipe. Returns 0, or -1: the bytes are lost, and it must end. */

@@ -75,6 +75,14 @@ struct handover {
     char listener[65];
 };
 
+const struct conf_listener *worker_listener(const struct worker *w, const char *name)
+{
+    for (size_t i = 0; i < w->n_acceptors; i++)
+        if (strcmp(w->acceptor[i].conf->name, name) == 0)
+            return w->acceptor[i].conf;
+    return NULL;
+}
+
 static const struct conf_listener *listener_find(const struct worker *w, const struct handover *h)
 {
     for (size_t i = 0; i < w->n_acceptors; i++)
@@ -295,6 +303,7 @@ void worker_serve(struct worker *w, const struct service *service)
     accept_stop(w);
     if (!service) { /* what others have accepted and handed over is served still */
         w->draining = true;
+        sessions_drain(w);
         return;
     }
     const struct config *config = service->router->config;

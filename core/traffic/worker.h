@@ -83,6 +83,9 @@ void worker_serve(struct worker *w, const struct service *service);
 /* [worker, inside run()] Closes what is left and stops the loop. */
 void worker_stop(struct worker *w);
 
+/* The listener of that name as it is now configured; NULL: there is none any more. */
+const struct conf_listener *worker_listener(const struct worker *w, const char *name);
+
 /* A session calls these when it is in the list, and when it is over, with the source it was given at
  * its start. */
 void worker_watch_sessions(struct worker *w);

@@ -159,7 +159,7 @@ def kept_out(t, user, password):
      b"HTTP/1.1 407 "),
     ("a plain request with a body", b"POST http://x/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
      b"\r\nx", b"HTTP/1.1 407 "),
-    ("an upgrade", b"GET http://x/ HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n"
+    ("an upgrade", b"GET http://x/ HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: x\r\n"
      b"\r\n", b"HTTP/1.1 407 "),
     ("OPTIONS", b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"HTTP/1.1 407 "),
 ])
@@ -189,6 +189,9 @@ def pages(t):
     ("http", "http://127.0.0.1:%d", ("-p", "-U", "bob:secret"), b"hello"),
     ("http that asks first", "http://127.0.0.1:%d", ("-p", "--proxy-anyauth", "-U", "bob:secret"),
      b"hello"),
+    ("plain http", "http://127.0.0.1:%d", ("-U", "bob:secret"), b"hello"),
+    ("plain http that asks first", "http://127.0.0.1:%d", ("--proxy-anyauth", "-U", "bob:secret"),
+     b"hello"),
     ("a password beyond ASCII", "http://127.0.0.1:%d",
      ("-p", "-U", "t\u00e4st:p\u00e4ss:w\u00f6rd"), b"hello"),
 ], needs=["curl"])
@@ -196,6 +199,18 @@ def curls(t, proxy, options, body):
     p, host = start(t)
     url = "http://%s:%d/" % (TARGET, p.web.port)
     equal(client.curl(t, proxy % host.port, url, *options), body, "body")
+
+
+@case("plain requests of one connection: each says who it is")
+def each_request(t):
+    p, host = start(t)
+    ask = "GET http://%s:%d/ HTTP/1.1\r\nHost: x\r\n%s\r\n"
+    right = "Proxy-Authorization: Basic %s\r\n" % base64.b64encode(b"bob:secret").decode()
+    with Client(host.addr) as c:
+        for more, status in ((right, 200), ("", 407), (right, 200),
+                             (right.replace("Basic ", "Basic x"), 407), (right, 200)):
+            c.send((ask % (TARGET, p.web.port, more)).encode())
+            equal(http_answer(c)[0], status, more)
 
 
 @case("a browser's way: asked, it says who it is by the same connection")

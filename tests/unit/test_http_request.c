@@ -268,11 +268,11 @@ Test(http_request, fields_by_name)
     struct http_scan scan = {0};
     struct http_request r;
     cr_assert(http_request((const uint8_t *)in, sizeof in - 1, &scan, &r) > 0);
-    const struct http_field *host = http_field(&r, "Host");
+    const struct http_field *host = http_field(&r.fields, "Host");
     cr_assert(host != NULL);
     cr_expect(host->value.len == 1 && host->value.p[0] == 'x');
-    cr_expect(http_field(&r, "Two") == NULL);
-    cr_expect(http_field(&r, "Three") == NULL);
+    cr_expect(http_field(&r.fields, "Two") == NULL);
+    cr_expect(http_field(&r.fields, "Three") == NULL);
 }
 
 /* No bytes whatever take it past the end, and cuts never change what comes of them. */

@@ -155,8 +155,8 @@ def dnsmasq(w, ns, addr, *records):
     return proc
 
 
-def nginx(w, ns, addr, root):
-    """An nginx that serves the files of a folder; returns its port."""
+def nginx(w, ns, addr, root, more=""):
+    """An nginx that serves the files of a folder, with `more` in its server; returns its port."""
     port = world.free_port(addr, ns)
     folder = os.path.join(w.t.dir, "nginx-" + ns)
     os.makedirs(folder, exist_ok=True)
@@ -166,8 +166,8 @@ def nginx(w, ns, addr, root):
     with open(conf, "w", encoding="ascii") as f:
         f.write("user root; daemon off; master_process off; pid %s/pid; error_log stderr;\n"
                 "events { worker_connections 512; }\n"
-                "http { access_log off; %s server { listen %s:%d; root %s; } }\n"
-                % (folder, temp, "[%s]" % addr if ":" in addr else addr, port, root))
+                "http { access_log off; %s server { listen %s:%d; root %s; %s } }\n"
+                % (folder, temp, "[%s]" % addr if ":" in addr else addr, port, root, more))
     w.popen(ns, ["nginx", "-c", conf, "-p", folder, "-e", "stderr"])
     tap.wait_for("nginx listens", lambda: world.accepts(addr, port, ns))
     return port

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * relay_side.c: one of two connected sockets, watched by edges.
+ */
+#include "traffic/relay_side.h"
+#include "traffic/relay.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+/* Reads stop before an urgent byte, pipes get no further at all, and the byte itself would be passed
+ * over: from now on it is one as any other (RFC 6093), but reads stop there still. */
+static void side_urgent(struct relay_side *s)
+{
+    int on = 1;
+    if (!s->urgent)
+        setsockopt(s->io.fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+    s->urgent = true;
+}
+
+void relay_side_told(struct relay_side *s, short revents)
+{
+    if (revents & (POLLOUT | POLLERR | POLLHUP))
+        s->blocked = false;
+    if (revents & POLLPRI)
+        side_urgent(s);
+    if (revents & (POLLPRI | POLLRDHUP | POLLERR | POLLHUP))
+        s->more = true;
+    if (revents & ~POLLOUT)
+        s->readable = !s->ended;
+}
+
+enum moved relay_side_blocked(struct relay_side *to)
+{
+    to->blocked = true;
+    int err = io_watch(to->relay->shared->io, &to->io, POLLIN | POLLOUT | IO_EDGE);
+    return err ? NO_MEMORY : BLOCKED;
+}
+
+enum moved relay_side_send(struct relay_side *to, const uint8_t *bytes, size_t len, size_t *sent)
+{
+    ssize_t n;
+    *sent = 0;
+    while ((n = send(to->io.fd, bytes, len, MSG_NOSIGNAL)) < 0 && errno == EINTR)
+        ;
+    if (n < 0 && errno != EAGAIN && errno != EINPROGRESS) /* the latter: fast open had to wait */
+        return BROKEN;
+    *sent = n < 0 ? 0 : (size_t)n;
+    return *sent == len ? MOVED : relay_side_blocked(to);
+}
+
+ssize_t relay_side_receive(struct relay_side *from, uint8_t *buffer, size_t size)
+{
+    ssize_t n;
+    while ((n = recv(from->io.fd, buffer, size, 0)) < 0 && errno == EINTR)
+        ;
+    if (n > 0) {
+        from->readable = from->more || (size_t)n == size;
+        from->received += (uint64_t)n;
+    }
+    return n < 0 ? -errno : n;
+}
