@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LANES_MAX 16 /* links tried for one request; `retries` is at most 15 */
+#define LANES_MAX 17 /* links tried for one request: `retries` is at most 15; and a trial */
 
 /* A connect that takes less has not been sent twice (RFC 6298, section 2). */
 #define FIRST_RTO_NS NS_PER_S

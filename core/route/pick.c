@@ -42,7 +42,8 @@ static uint32_t pick_checked(struct pool *pool, const struct dp_pool *handle,
     return DP_NONE;
 }
 
-/* A link that is out is for the flow that tries it. */
+/* A link that is out is for the flow that tries it; each flow tries one such link, while others are
+ * left. */
 static bool is_trial(struct search *s, const struct link *link)
 {
     if (link != s->trial && link_try(link, s->flow->now))
@@ -63,11 +64,12 @@ static bool may_have(struct search *s, const struct way *way, enum need need)
     if (way->max_per_dest && is_met(s, way))
         return false;
     if (need >= IN_USE)
-        return link_has_way(link, s->ways) && (need == A_WAY || link_is_in_use(link));
+        return link_has_way(link, s->ways) &&
+               (need == A_WAY || link_is_in_use(link) || is_trial(s, link));
     if (!link_has_route(link, s->ways))
         return false;
     if (!link_is_in_use(link))
-        return !s->wanted && is_trial(s, link);
+        return !s->wanted && !s->tried->trial && is_trial(s, link);
     if (need == RAMPING || ramp_allows(link, way->slow_start_ns, s->flow->now))
         return true;
     s->ramping = true;

@@ -18,6 +18,7 @@ struct tried {
     uint64_t slot[POOL_TRIED_WORDS];
     uint64_t link[TRIED_LINKS_MAX]; /* hashes */
     unsigned n_links;
+    bool trial; /* a link that was out among them: one flow shall not wait for many */
     bool (*bar)(const struct link *link); /* true: it is not to be tried; NULL: all may */
 };
 
