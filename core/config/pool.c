@@ -263,11 +263,12 @@ static size_t depth_of(const struct build *b, const struct conf_pool *pool, cons
     return most + 1;
 }
 
-/* Each round adds the pools one further up. One that is never done leads into a circle. */
+/* Each round adds the pools one further up. One that is never done leads into a circle: after so many
+ * rounds it is deeper than pools can be, and than is allowed. */
 static void depths_fill(const struct build *b, size_t *depth)
 {
     bool changed = true;
-    for (size_t round = 0; changed && round <= b->pools->n; round++) {
+    for (size_t round = 0; changed && round <= b->pools->n + CONF_POOL_DEPTH; round++) {
         changed = false;
         for (size_t i = 0; i < b->pools->n; i++) {
             size_t was = depth[i];
