@@ -85,4 +85,18 @@ def reload(t):
     equal(s.links(2), "aa", "sticky again, and still known")
 
 
+@case("60 reloads to another balancer, under a session of each: all are taken, memory is flat",
+      needs=NEEDS)
+def reloads(t):
+    s = Sticky(t, "by: client")
+    holds = s.w.serve(servers.tell_and_hold).port
+    first = s.host.rss_kib()
+    for i in range(60):
+        client.held(t, 1, s.host.addr, TARGET, holds, parallel=1)
+        said = s.host.reload(s.text.replace("rr", ("leastconn", "rr")[i % 2]))
+        check("error" not in said, "reload %d" % i, said)
+    grown = s.host.rss_kib() - first
+    check(grown < 8192, "memory grew by less than 8 MiB", "%d KiB" % grown)
+
+
 tap.main()
