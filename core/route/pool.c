@@ -21,7 +21,7 @@ static void pool_destroy(struct ref *r)
     pool_view_free(pool_swap(pool, NULL));
     arena_free(pool->arena, pool->state);
     arena_free(pool->arena, pool->stat);
-    arena_free(pool->arena, pool->sticky);
+    sticky_leave(pool->arena, pool->sticky);
     ref_drop(&pool->balancer->ref);
     free(pool);
 }

@@ -24,11 +24,29 @@ struct entry {
 
 struct sticky {
     struct entry entry[BUCKETS][WAYS];
+    uint64_t pool;  /* the hash of its name */
+    uint32_t users; /* pools; of a shared arena, where nothing is freed, it says nothing */
 };
 
-struct sticky *sticky_new(struct arena *arena, uint64_t pool)
+struct sticky *sticky_join(struct arena *arena, uint64_t pool)
 {
-    return arena_share(arena, ARENA_STICKY, pool, sizeof(struct sticky));
+    struct sticky *s = NULL;
+    do
+        s = arena_next(arena, ARENA_STICKY, s);
+    while (s && s->pool != pool);
+    if (!s)
+        s = arena_share(arena, ARENA_STICKY, pool, sizeof *s);
+    if (!s)
+        return NULL;
+    s->pool = pool;
+    dp_add(&s->users, 1);
+    return s;
+}
+
+void sticky_leave(struct arena *arena, struct sticky *s)
+{
+    if (s && dp_add(&s->users, UINT32_MAX) == 1) /* one less */
+        arena_free(arena, s);
 }
 
 /* ---- keys ---- */

@@ -85,6 +85,17 @@ def reload(t):
     equal(s.links(2), "aa", "sticky again, and still known")
 
 
+@case("a reload to another balancer keeps what is remembered", needs=NEEDS)
+def another_balancer(t):
+    s = Sticky(t, "by: client")
+    equal(s.links(2), "aa", "before")
+    equal(s.links(2, source="127.0.0.2"), "bb", "another client")
+    s.host.reload(s.text.replace("balancer: rr", "balancer: failover"))
+    equal(s.links(2), "aa", "after a reload")
+    equal(s.links(2, source="127.0.0.2"), "bb", "the other client after a reload")
+    equal(s.links(2, source="127.0.0.3"), "aa", "a new client")
+
+
 @case("60 reloads to another balancer, under a session of each: all are taken, memory is flat",
       needs=NEEDS)
 def reloads(t):

@@ -17,7 +17,7 @@ static struct sticky *table(void)
 {
     arena = arena_new((size_t)4 << 20, -1);
     cr_assert(arena != NULL);
-    struct sticky *s = sticky_new(arena, 1);
+    struct sticky *s = sticky_join(arena, 1);
     cr_assert(s != NULL);
     return s;
 }
@@ -84,6 +84,43 @@ Test(sticky, more_names_than_are_known_at_a_time)
         cr_expect(of_site[i] != of_site[i - 1]);
 }
 #endif
+
+/* Pools of one name, one after another and at a time. */
+Test(sticky, tables_by_name)
+{
+    struct sticky *first = table(), *again = sticky_join(arena, 1), *other = sticky_join(arena, 2);
+    cr_expect(again == first && other && other != first);
+    sticky_put(first, 5, 77, 0, TTL);
+    for (unsigned i = 0; i < 1000; i++) {
+        sticky_leave(arena, first);
+        first = sticky_join(arena, 1);
+        cr_assert(first == again, "round %u", i);
+    }
+    cr_expect(eq(u64, sticky_get(first, 5, 1), 77), "what the one knew, the next knows");
+    cr_expect(eq(u64, sticky_get(other, 5, 1), 0));
+    cr_expect(sticky_join(arena, 3) == NULL, "no memory");
+    sticky_leave(arena, first);
+    sticky_leave(arena, again);
+    struct sticky *third = sticky_join(arena, 3);
+    cr_assert(third != NULL, "the last one has freed it");
+    cr_expect(eq(u64, sticky_get(third, 5, 1), 0), "and nothing is left of it");
+    sticky_leave(arena, other);
+    sticky_leave(arena, third);
+    sticky_leave(arena, NULL);
+    arena_destroy(arena);
+}
+
+Test(sticky, tables_that_processes_share)
+{
+    arena = arena_new_shared((size_t)4 << 20);
+    cr_assert(arena != NULL);
+    struct sticky *s = sticky_join(arena, 1);
+    cr_assert(s != NULL);
+    sticky_put(s, 5, 77, 0, TTL);
+    sticky_leave(arena, s);
+    cr_expect(sticky_join(arena, 1) == s && sticky_get(s, 5, 1) == 77, "never freed");
+    arena_destroy(arena);
+}
 
 Test(sticky, remembered_for_its_time)
 {
