@@ -9,6 +9,9 @@
 
 #define SLOTS_MIN 16 /* room for members to come before the slots must move */
 
+_Static_assert(2 * CONF_POOL_MEMBERS <= POOL_SLOTS_MAX,
+               "a view has its slots beside those of before");
+
 static uint32_t round8(uint32_t n)
 {
     return (n + 7) / 8 * 8;
@@ -197,8 +200,6 @@ static void members_fill(struct pool_view *view, const struct conf_pool *conf,
 
 static struct pool_view *view_alloc(struct pool *pool, size_t n)
 {
-    if (n >= POOL_SLOTS_MAX / 2)
-        return NULL;
     struct pool_view *view = calloc(1, sizeof *view);
     if (!view)
         return NULL;
