@@ -329,9 +329,9 @@ static void client_ready(struct io_fd *io, short revents)
 static void log_dial(const struct session *s, const char *link, int err)
 {
     enum log_level level = err == DP_OK ? LOG_INFO : LOG_WARN;
-    char client[ADDR_TEXT], dest[ADDR_TEXT];
     if (!log_enabled(level))
         return;
+    char client[ADDR_TEXT], dest[ADDR_TEXT];
     log_line(level, "session", "client=%s dest=%s link=%s code=%02d ms=%lld",
              client_text(s, client), s->hs->raw ? "server" : addr_text(&s->hs->dest, dest), link,
              dp_reply(err), (long long)((io_now(s->worker->io) - s->hs->since_ns) / NS_PER_MS));
@@ -531,7 +531,7 @@ static struct handshake *handshake_new(struct session *s, const struct conf_list
     hs->raw = listener->protocols == PROTO_RAW;
     hs->early_reply = listener->early_reply;
     hs->since_ns = io_now(s->worker->io);
-    snprintf(hs->listener, sizeof hs->listener, "%s", listener->name);
+    memcpy(hs->listener, listener->name, strnlen(listener->name, sizeof hs->listener - 1));
     return hs;
 }
 
