@@ -46,7 +46,7 @@ struct dial {
     char link_name[65];
     bool ended;
     struct tried tried;
-    /* From here on nothing is cleared, for most dials need little of it. */
+    /* From tried.link on nothing is cleared: most dials need little of it. */
     struct lane lane[LANES_MAX];
     struct unproven unproven[LANES_MAX];
     struct dial_request request;
@@ -305,7 +305,7 @@ static struct dial *dial_alloc(void)
 {
     struct dial *d = malloc(sizeof *d);
     if (d)
-        memset(d, 0, offsetof(struct dial, lane));
+        memset(d, 0, offsetof(struct dial, tried.link));
     return d;
 }
 

@@ -198,6 +198,17 @@ static void members_fill(struct pool_view *view, const struct conf_pool *conf,
     }
 }
 
+static struct dp_pool handle_of(const struct pool *pool, const struct pool_view *view)
+{
+    return (struct dp_pool){.size = sizeof(struct dp_pool),
+                            .slot_state = view->slot_stride,
+                            .self = pool->balancer->self,
+                            .picker = view->picker,
+                            .state = pool->state,
+                            .slots = view->slots,
+                            .view = &view->dp};
+}
+
 static struct pool_view *view_alloc(struct pool *pool, size_t n)
 {
     struct pool_view *view = calloc(1, sizeof *view);
@@ -251,6 +262,7 @@ struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
         pool_view_discard(view);
         return NULL;
     }
+    view->handle = handle_of(pool, view);
     return view;
 }
 
