@@ -19,7 +19,7 @@
 struct chain_plan {
     const struct link *bottom;                 /* prepares the socket, or dials the stream itself */
     const struct link *tunnel[LINK_DEPTH_MAX]; /* n_targets - 1 of them */
-    unsigned n_targets; /* none: raw, by what is no tunnel */
+    unsigned n_targets;                        /* none: raw, by what is no tunnel */
     bool raw; /* the last target is a tunnel's server, not a destination that a client asked for */
 };
 

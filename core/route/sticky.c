@@ -28,8 +28,25 @@ struct sticky {
     uint32_t users; /* pools; of a shared arena, where nothing is freed, it says nothing */
 };
 
+#ifdef HAVE_LIBPSL
+/* As balancer-hash has it: the system's list of public suffixes, or the library's own if that is newer.
+ * Read before the first pool is sticky, and kept. */
+static psl_ctx_t *suffixes;
+
+static void suffixes_load(void)
+{
+    if (!suffixes)
+        suffixes = psl_latest(NULL);
+}
+#else
+static void suffixes_load(void)
+{
+}
+#endif
+
 struct sticky *sticky_join(struct arena *arena, uint64_t pool)
 {
+    suffixes_load();
     struct sticky *s = NULL;
     do
         s = arena_next(arena, ARENA_STICKY, s);
@@ -64,8 +81,7 @@ static uint64_t hash_ip(const struct dp_addr *addr, uint64_t seed)
 static const char *registrable(const char *name)
 {
 #ifdef HAVE_LIBPSL
-    const psl_ctx_t *list = psl_builtin();
-    const char *domain = list ? psl_registrable_domain(list, name) : NULL;
+    const char *domain = suffixes ? psl_registrable_domain(suffixes, name) : NULL;
     return domain ? domain : name;
 #else
     return name;

@@ -59,6 +59,7 @@ Test(sticky, keys)
         {H, "10.0.0.1", "www.shop.co.uk", "10.0.0.1", "www.other.co.uk", false},
 #endif
     };
+    table();
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         uint64_t one = key(row[i].by, row[i].client, row[i].host);
         uint64_t two = key(row[i].by, row[i].other_client, row[i].other_host);
@@ -67,12 +68,14 @@ Test(sticky, keys)
     }
     cr_expect(eq(u64, key(C, "", "a.example"), 0), "a client that is not known");
     cr_expect(eq(u64, sticky_key(H, &(struct dp_flow){0}), 0), "a host that is not known");
+    arena_destroy(arena);
 }
 
 #ifdef HAVE_LIBPSL
 Test(sticky, more_names_than_are_known_at_a_time)
 {
     uint64_t of_site[50] = {0};
+    table();
     for (unsigned i = 0; i < 10000; i++) {
         char name[64];
         snprintf(name, sizeof name, "w%u.site%u.co.uk", i % 5000, i % 50);
@@ -82,6 +85,7 @@ Test(sticky, more_names_than_are_known_at_a_time)
     }
     for (unsigned i = 1; i < 50; i++)
         cr_expect(of_site[i] != of_site[i - 1]);
+    arena_destroy(arena);
 }
 #endif
 
