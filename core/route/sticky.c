@@ -8,6 +8,7 @@
 #include "base/addr.h"
 
 #include <string.h>
+#define XXH_INLINE_ALL /* of a few bytes, for each connection */
 #include <xxhash.h>
 #ifdef HAVE_LIBPSL
 #include <libpsl.h>
