@@ -84,8 +84,9 @@ struct conf_member {
 };
 
 enum {
-    CONF_POOL_DEPTH = 4
-}; /* pools that lead to a link at most, the first and the last included */
+    CONF_POOL_DEPTH = 4,    /* pools that lead to a link at most, the first and the last included */
+    CONF_POOL_MEMBERS = 512 /* of one pool at most */
+};
 
 struct conf_pool {
     const char *name;

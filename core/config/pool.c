@@ -117,6 +117,13 @@ static struct conf_member member_find(const struct build *b, const struct option
     return (struct conf_member){.link = &b->link[link->index]};
 }
 
+static void members_count(const struct option_scope *scope, enum member_key key, size_t n)
+{
+    if (n > CONF_POOL_MEMBERS)
+        option_error(scope, tree_find(scope->map, member_keys[key]), member_keys[key],
+                     "%zu are given, %d is the most", n, CONF_POOL_MEMBERS);
+}
+
 static void members_named(const struct build *b, const struct option_scope *scope,
                           enum member_key key, const struct dp_list *names,
                           const struct members *members, struct conf_pool *pool)
@@ -127,6 +134,7 @@ static void members_named(const struct build *b, const struct option_scope *scop
         member[i] = member_find(b, scope, tree_item(list, i), key, names->item[i].p, members);
     pool->member = member;
     pool->n_members = names->n;
+    members_count(scope, key, names->n);
 }
 
 /* A pool that names no links has all but those behind them. */
@@ -137,6 +145,7 @@ static void members_left(const struct build *b, const struct option_scope *scope
     if (!pool->backup) {
         pool->member = members->all;
         pool->n_members = n;
+        members_count(scope, LINKS, n);
         return;
     }
     struct conf_member *member = memory_alloc(b->memory, n * sizeof *member);
@@ -147,6 +156,7 @@ static void members_left(const struct build *b, const struct option_scope *scope
     if (member && pool->n_members == 0)
         option_error(scope, tree_find(scope->map, "backup"), "backup",
                      "leaves no link to be used before");
+    members_count(scope, LINKS, pool->n_members);
 }
 
 static uint32_t sticky_by(const struct option_scope *scope, const struct dp_list *by)
@@ -287,11 +297,12 @@ static size_t depth_of(const struct build *b, const struct conf_pool *pool, cons
     return most + 1;
 }
 
-/* Each round adds the pools one further up. One that is never done leads into a circle. */
+/* Each round adds the pools one further up. One that is never done leads into a circle: after so many
+ * rounds it is deeper than pools can be, and than is allowed. */
 static void depths_fill(const struct build *b, size_t *depth)
 {
     bool changed = true;
-    for (size_t round = 0; changed && round <= b->pools->n; round++) {
+    for (size_t round = 0; changed && round <= b->pools->n + CONF_POOL_DEPTH; round++) {
         changed = false;
         for (size_t i = 0; i < b->pools->n; i++) {
             size_t was = depth[i];

@@ -23,11 +23,6 @@ struct attempt {
     void (*over)(struct attempt *a, void *ctx, int result);
     void *ctx;
     struct chain_plan plan;
-    struct target {
-        struct dp_addr asked;
-        struct dp_addr *found; /* what the name stands for; NULL: use `asked` */
-        size_t n_found;
-    } target[CHAIN_TARGETS_MAX];
     struct resolver_query query;
     bool resolving;
     unsigned at;           /* target being resolved */
@@ -38,6 +33,11 @@ struct attempt {
     int64_t took_ns; /* it alone */
     struct io_timer limit, stagger;
     int err; /* the one to report */
+    struct target {
+        struct dp_addr asked;
+        struct dp_addr *found; /* what the name stands for; NULL: use `asked` */
+        size_t n_found;
+    } target[]; /* those of the plan */
 };
 
 static void attempt_end(struct attempt *a, int result)
@@ -313,10 +313,15 @@ int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr 
                   void (*over)(struct attempt *a, void *ctx, int result), void *ctx,
                   struct attempt **attempt)
 {
-    struct attempt *a = calloc(1, sizeof *a);
+    struct chain_plan plan;
+    chain_plan_init(&plan, link, raw);
     *attempt = NULL;
+    if (!plan.n_targets) /* no tunnel any more, since a reload */
+        return DP_ERR_COMMAND;
+    struct attempt *a = calloc(1, sizeof *a + plan.n_targets * sizeof *a->target);
     if (!a)
         return DP_ERR_LOCAL;
+    a->plan = plan;
     a->env = env;
     a->link = link;
     a->over = over;
@@ -324,7 +329,6 @@ int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr 
     a->query.done = resolved;
     a->limit.fire = limit_fire;
     a->stagger.fire = stagger_fire;
-    chain_plan_init(&a->plan, link, raw);
     a->plan.permit = permit;
     int result = attempt_begin(a, to, limit_ns);
     if (result < 0)
@@ -353,7 +357,7 @@ void attempt_free(struct attempt *a)
     for (unsigned i = 0; i < CHAINS_MAX; i++)
         chain_free(a->chain[i]);
     chain_free(a->winner);
-    for (unsigned k = 0; k < CHAIN_TARGETS_MAX; k++)
+    for (unsigned k = 0; k < a->plan.n_targets; k++)
         free(a->target[k].found);
     free(a);
 }

@@ -13,12 +13,13 @@
 
 enum stage_state { NOT_STARTED, RUNNING, ENDED };
 
-/* One plugin at work on the stream. */
+/* The way to one target: a plugin at work on the stream, or a plain connect. */
 struct stage {
-    const struct link *link;
+    struct dp_addr target;
+    const struct link *link; /* a stream dialer, or the tunnel; NULL: the connect */
     enum stage_state state;
     struct dp_dial_req req;
-    void *dial; /* dial_size bytes behind the chain */
+    void *dial; /* dial_size bytes behind the stages */
 };
 
 struct chain {
@@ -27,14 +28,12 @@ struct chain {
     const struct chain_plan *plan;
     void (*over)(struct chain *chain, void *ctx, int result);
     void *ctx;
-    struct dp_addr target[CHAIN_TARGETS_MAX];
     struct dp_addr bound;
     int fd;
-    unsigned at; /* leads to target[at] now */
+    unsigned at; /* the stage at work */
     bool connecting;
-    bool has_server;                       /* target[0], a tunnel's server, has accepted */
-    short told;                            /* edges of `fd`: nobody is told them again */
-    struct stage stage[CHAIN_TARGETS_MAX]; /* [0]: a stream dialer; [k + 1]: tunnel k */
+    bool has_server; /* the first target, a tunnel's server, has accepted */
+    short told;      /* edges of `fd`: nobody is told them again */
     struct watch {
         struct io_fd io;
         struct chain *chain;
@@ -43,6 +42,8 @@ struct chain {
     unsigned n_watch;
     struct io_timer timer;
     char name[256]; /* of the destination: dials may outlive the request */
+    unsigned n_stages;
+    struct stage stage[]; /* [k + 1]: tunnel k */
 };
 
 static const struct dp_dialer_ops *stage_ops(const struct stage *stage)
@@ -180,7 +181,7 @@ static bool is_own_listener(const struct dial_env *env, const struct dp_addr *to
 /* An address of this host is no destination, but by a link that is itself on the loopback. */
 static int guard(const struct chain *c, const struct dp_addr *local)
 {
-    const struct dp_addr *to = &c->target[c->plan->n_targets - 1];
+    const struct dp_addr *to = &c->stage[c->n_stages - 1].target;
     if (c->plan->raw)
         return DP_OK;
     const struct permit *permit = c->plan->permit;
@@ -206,7 +207,7 @@ static int connect_wait(struct chain *c)
 
 static int connect_start(struct chain *c)
 {
-    const struct dp_addr *to = &c->target[0];
+    const struct dp_addr *to = &c->stage[0].target;
     struct dp_addr local;
     int fd = socket_open(c->plan->bottom, addr_family(to), SOCK_STREAM, &local);
     if (fd < 0)
@@ -229,7 +230,7 @@ static int connect_start(struct chain *c)
 static int connect_step(struct chain *c)
 {
     short revents = c->watch[0].revents;
-    int result = socket_connected(c->fd, revents, &c->target[0], &c->bound);
+    int result = socket_connected(c->fd, revents, &c->stage[0].target, &c->bound);
     if (result == DP_AGAIN)
         return connect_wait(c);
     c->connecting = false;
@@ -249,8 +250,8 @@ static void want_happened(const struct chain *c, struct dp_want *want)
 
 static int stage_start(struct chain *c, struct stage *s, struct dp_want *want, struct dp_conn *conn)
 {
-    s->req = (struct dp_dial_req){
-        .size = sizeof s->req, .proto = DP_TCP, .to = c->target[c->at], .fd = c->fd};
+    s->req =
+        (struct dp_dial_req){.size = sizeof s->req, .proto = DP_TCP, .to = s->target, .fd = c->fd};
     int result = stage_ops(s)->start(s->link->dialer->self, s->dial, &s->req, want, conn);
     s->state = result < 0 ? ENDED : RUNNING;
     return result;
@@ -311,26 +312,32 @@ static int chain_step(struct chain *c)
 
 /* ---- life ---- */
 
+static const struct link *stage_link(const struct chain_plan *plan, unsigned i)
+{
+    if (i > 0)
+        return plan->tunnel[i - 1];
+    return plan->bottom && dials_itself(plan->bottom) ? plan->bottom : NULL;
+}
+
 static size_t dial_bytes(const struct link *link)
 {
-    return ((size_t)instance_dialer(link->dialer)->dial_size + 15) / 16 * 16;
+    return link ? ((size_t)instance_dialer(link->dialer)->dial_size + 15) / 16 * 16 : 0;
 }
 
 static struct chain *chain_alloc(const struct chain_plan *plan)
 {
-    const struct link *link[CHAIN_TARGETS_MAX] = {
-        plan->bottom && dials_itself(plan->bottom) ? plan->bottom : NULL};
-    size_t size = (sizeof(struct chain) + 15) / 16 * 16, at = size;
-    for (unsigned i = 0; i < plan->n_targets; i++) {
-        if (i > 0)
-            link[i] = plan->tunnel[i - 1];
-        size += link[i] ? dial_bytes(link[i]) : 0;
-    }
+    size_t size = sizeof(struct chain) + plan->n_targets * sizeof(struct stage);
+    size_t at = size = (size + 15) / 16 * 16;
+    for (unsigned i = 0; i < plan->n_targets; i++)
+        size += dial_bytes(stage_link(plan, i));
     struct chain *c = calloc(1, size);
-    for (unsigned i = 0; c && i < plan->n_targets; i++) {
-        c->stage[i].link = link[i];
+    if (!c)
+        return NULL;
+    c->n_stages = plan->n_targets;
+    for (unsigned i = 0; i < c->n_stages; i++) {
+        c->stage[i].link = stage_link(plan, i);
         c->stage[i].dial = (char *)c + at;
-        at += link[i] ? dial_bytes(link[i]) : 0;
+        at += dial_bytes(c->stage[i].link);
     }
     return c;
 }
@@ -365,9 +372,10 @@ int chain_start(struct dial_env *env, const struct chain_plan *plan, const struc
     c->over = over;
     c->ctx = ctx;
     c->fd = -1;
-    memcpy(c->target, targets, plan->n_targets * sizeof *targets);
-    struct dp_addr *dest = plan->n_targets ? &c->target[plan->n_targets - 1] : NULL;
-    if (dest && !dest->salen && dest->name_len < sizeof c->name) {
+    for (unsigned i = 0; i < c->n_stages; i++)
+        c->stage[i].target = targets[i];
+    struct dp_addr *dest = &c->stage[c->n_stages - 1].target;
+    if (!dest->salen && dest->name_len < sizeof c->name) {
         memcpy(c->name, dest->name, dest->name_len);
         dest->name = c->name;
     }
@@ -399,7 +407,7 @@ struct chain *chain_take(struct chain *c, struct arrival *arrival)
     *arrival = (struct arrival){.fd = c->fd, .bound = c->bound, .told = c->told};
     stream_unwatch(c, false);
     c->fd = -1;
-    for (unsigned i = 0; i < c->plan->n_targets; i++)
+    for (unsigned i = 0; i < c->n_stages; i++)
         if (c->stage[i].link && has_end(&c->stage[i]))
             return c;
     chain_free(c);
@@ -412,7 +420,7 @@ void chain_free(struct chain *c)
         return;
     chain_unwatch(c);
     stream_unwatch(c, true);
-    for (unsigned i = CHAIN_TARGETS_MAX; i-- > 0;)
+    for (unsigned i = c->n_stages; i-- > 0;)
         if (c->stage[i].link && has_end(&c->stage[i]))
             stage_ops(&c->stage[i])->end(c->stage[i].dial);
     if (c->fd >= 0)

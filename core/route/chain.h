@@ -25,7 +25,7 @@ struct permit {
 struct chain_plan {
     const struct link *bottom;                 /* prepares the socket, or dials the stream itself */
     const struct link *tunnel[LINK_DEPTH_MAX]; /* n_targets - 1 of them */
-    unsigned n_targets;
+    unsigned n_targets;                        /* none: raw, by what is no tunnel */
     bool raw; /* the last target is a tunnel's server, not a destination that a client asked for */
     const struct permit *permit; /* NULL: any may */
 };
@@ -39,7 +39,7 @@ struct arrival {
 
 struct chain;
 
-/* Starts a walk to these targets (copied; names must outlive the chain). Returns DP_OK or DP_AGAIN
+/* Starts a walk to these targets, one at least (copied; names must outlive the chain). Returns DP_OK or DP_AGAIN
  * with *chain set, or an error. Unless cancelled, over() is called once after DP_AGAIN, and not from
  * inside this call. */
 int chain_start(struct dial_env *env, const struct chain_plan *plan, const struct dp_addr *targets,

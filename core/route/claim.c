@@ -8,7 +8,7 @@
 static void level_fill(struct claim_level *level, const struct pick *pick)
 {
     const struct way *way = &pick->view->way[pick->member];
-    level->pool = pick->pool;
+    level->pool = pick->view->pool;
     level->member = way_ref(way);
     level->stat = way_stat(way);
     level->sticky = pick->sticky;
@@ -181,8 +181,7 @@ static void level_report(const struct claim_level *level, const struct dp_outcom
     const struct pool_view *view = pool_seen(pool);
     if (level->slot >= view->n_slots || view->slot_ref[level->slot] != level->member)
         return;
-    struct dp_pool handle = pool_handle(pool, view);
-    instance_balancer(pool->balancer)->done(&handle, level->slot, outcome);
+    instance_balancer(pool->balancer)->done(&view->handle, level->slot, outcome);
 }
 
 uint32_t claim_park(struct claim *claim, uint64_t cookie, int64_t now_ns)

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LANES_MAX 16 /* links tried for one request; `retries` is at most 15 */
+#define LANES_MAX 17 /* links tried for one request: `retries` is at most 15; and a trial */
 
 /* A connect that takes less has not been sent twice (RFC 6298, section 2). */
 #define FIRST_RTO_NS NS_PER_S
@@ -37,19 +37,19 @@ struct dial {
     struct dial_env *env;
     void (*over)(struct dial *d, void *ctx, int err);
     void *ctx;
-    struct dial_request request;
-    struct tried tried;
-    struct lane lane[LANES_MAX];
-    unsigned n_lanes;
+    unsigned n_lanes, n_unproven;
     unsigned tries_left;
     unsigned path_errors;
-    struct unproven unproven[LANES_MAX];
-    unsigned n_unproven;
     struct lane *winner;
     struct io_timer budget, hedge;
     int err; /* the one to report */
     char link_name[65];
     bool ended;
+    struct tried tried;
+    /* From tried.link on nothing is cleared: most dials need little of it. */
+    struct lane lane[LANES_MAX];
+    struct unproven unproven[LANES_MAX];
+    struct dial_request request;
 };
 
 static void dial_finish(struct dial *d, int err)
@@ -301,6 +301,14 @@ static void budget_fire(struct io_timer *t)
     dial_finish(d, d->err);
 }
 
+static struct dial *dial_alloc(void)
+{
+    struct dial *d = malloc(sizeof *d);
+    if (d)
+        memset(d, 0, offsetof(struct dial, tried.link));
+    return d;
+}
+
 static void request_copy(struct dial *d, const struct dial_request *request)
 {
     d->request = *request;
@@ -312,7 +320,7 @@ static void request_copy(struct dial *d, const struct dial_request *request)
 struct dial *dial_start(struct dial_env *env, const struct dial_request *request,
                         void (*over)(struct dial *d, void *ctx, int err), void *ctx)
 {
-    struct dial *d = calloc(1, sizeof *d);
+    struct dial *d = dial_alloc();
     if (!d)
         return NULL;
     d->env = env;

@@ -20,29 +20,36 @@ enum need { FIT, RAMPING, IN_USE, A_WAY };
 static bool search_from(struct search *s, struct pool *pool, enum need need, struct path *path,
                         unsigned depth);
 
-/* What the plugin picked, or, if that cannot be, the first allowed member. */
-static uint32_t pick_checked(struct pool *pool, const struct dp_pool *handle,
-                             const struct dp_flow *flow, uint32_t *seen)
+/* For one that the plugin picked and that is not allowed: the first that is. */
+static uint32_t pick_instead(const struct pool_view *view, const struct dp_flow *flow, uint32_t i)
 {
-    *seen = DP_NONE;
-    uint32_t i = instance_balancer(pool->balancer)->pick(handle, flow, seen);
-    if (i == DP_NONE || (i < handle->view->n && dp_allowed(handle, flow, i)))
-        return i;
     /* A member may have met its limit since it was picked: that is no fault of the plugin's. */
-    bool full = i < handle->view->n && handle->view->member[i]->limit;
-    if (!full && dp_add(&pool->misled, 1) == 0)
+    bool full = i < view->dp.n && view->dp.member[i]->limit;
+    if (!full && dp_add(&view->pool->misled, 1) == 0)
         log_line(LOG_WARN, "pool",
                  "%s: its balancer picked member %u of %u, which is not allowed; "
                  "the first allowed one is used",
-                 pool->name, i, handle->view->n);
-    *seen = DP_NONE;
-    for (i = 0; i < handle->view->n; i++)
-        if (dp_allowed(handle, flow, i))
+                 view->pool->name, i, view->dp.n);
+    for (i = 0; i < view->dp.n; i++)
+        if (dp_allowed(&view->handle, flow, i))
             return i;
     return DP_NONE;
 }
 
-/* A link that is out is for the flow that tries it. */
+/* What the plugin picked, if that can be. */
+static uint32_t pick_checked(const struct pool_view *view, const struct dp_flow *flow,
+                             uint32_t *seen)
+{
+    *seen = DP_NONE;
+    uint32_t i = instance_balancer(view->pool->balancer)->pick(&view->handle, flow, seen);
+    if (i == DP_NONE || (i < view->dp.n && dp_allowed(&view->handle, flow, i)))
+        return i;
+    *seen = DP_NONE;
+    return pick_instead(view, flow, i);
+}
+
+/* A link that is out is for the flow that tries it; each flow tries one such link, while others are
+ * left. */
 static bool is_trial(struct search *s, const struct link *link)
 {
     if (link != s->trial && link_try(link, s->flow->now))
@@ -63,11 +70,12 @@ static bool may_have(struct search *s, const struct way *way, enum need need)
     if (way->max_per_dest && is_met(s, way))
         return false;
     if (need >= IN_USE)
-        return link_has_way(link, s->ways) && (need == A_WAY || link_is_in_use(link));
+        return link_has_way(link, s->ways) &&
+               (need == A_WAY || link_is_in_use(link) || is_trial(s, link));
     if (!link_has_route(link, s->ways))
         return false;
     if (!link_is_in_use(link))
-        return !s->wanted && is_trial(s, link);
+        return !s->wanted && !s->tried->trial && is_trial(s, link);
     if (need == RAMPING || ramp_allows(link, way->slow_start_ns, s->flow->now))
         return true;
     s->ramping = true;
@@ -100,25 +108,30 @@ static bool leads_to(const struct way *way, uint64_t link, unsigned depth)
     return false;
 }
 
-/* The way to the link that the flow had last time, if nothing speaks against it; sets the key to
- * remember it by. */
-static bool pick_again(struct search *s, const struct dp_pool *handle, const struct dp_flow *flow,
-                       struct path *path, unsigned depth)
+/* What its pool remembers the flow's link by; 0: nothing. */
+static uint64_t key_of(const struct pool *pool, const struct dp_flow *flow)
+{
+    uint32_t by = __atomic_load_n(&pool->sticky_by, __ATOMIC_ACQUIRE);
+    return by ? sticky_key(by, flow) : 0;
+}
+
+/* The way to the link that a pool above wants again, or that the flow had last time, if nothing speaks
+ * against it. */
+static bool pick_again(struct search *s, const struct dp_flow *flow, struct path *path,
+                       unsigned depth)
 {
     struct pick *pick = &path->at[depth];
-    uint32_t by = __atomic_load_n(&pick->pool->sticky_by, __ATOMIC_ACQUIRE);
-    uint64_t above = s->wanted, link = above;
-    pick->sticky = by ? sticky_key(by, flow) : 0;
-    if (!link && pick->sticky)
-        link = sticky_get(pick->pool->sticky, pick->sticky, flow->now);
+    uint64_t above = s->wanted;
+    uint64_t link = above ? above : sticky_get(pick->view->pool->sticky, pick->sticky, flow->now);
     if (!link)
         return false;
     uint32_t i = 0;
     while (i < pick->view->dp.n && !leads_to(&pick->view->way[i], link, depth + 1))
         i++;
-    if (i == pick->view->dp.n || !dp_allowed(handle, flow, i))
+    if (i == pick->view->dp.n || !dp_allowed(&pick->view->handle, flow, i))
         return false;
     pick->member = i;
+    pick->seen = DP_NONE;
     s->wanted = link;
     bool found = go_on(s, RAMPING, path, depth) && path_end(path)->link->hash == link;
     s->wanted = above;
@@ -126,8 +139,8 @@ static bool pick_again(struct search *s, const struct dp_pool *handle, const str
 }
 
 /* The balancer has picked a member that the flow may not have: asks it for another. */
-static bool pick_around(struct search *s, const struct dp_pool *handle, const struct dp_flow *flow,
-                        enum need need, struct path *path, unsigned depth)
+static bool pick_around(struct search *s, const struct dp_flow *flow, enum need need,
+                        struct path *path, unsigned depth)
 {
     struct pick *pick = &path->at[depth];
     struct dp_flow narrowed = *flow;
@@ -137,7 +150,7 @@ static bool pick_around(struct search *s, const struct dp_pool *handle, const st
     narrowed.tried = barred;
     do {
         slot_bar(barred, pick->view->dp.member[pick->member]->slot);
-        pick->member = pick_checked(pick->pool, handle, &narrowed, &pick->seen);
+        pick->member = pick_checked(pick->view, &narrowed, &pick->seen);
         if (pick->member == DP_NONE)
             return false;
     } while (!go_on(s, need, path, depth));
@@ -148,14 +161,13 @@ static bool pick_as(struct search *s, const struct dp_flow *flow, enum need need
                     unsigned depth)
 {
     struct pick *pick = &path->at[depth];
-    const struct dp_pool handle = pool_handle(pick->pool, pick->view);
-    pick->seen = DP_NONE;
-    if (pick_again(s, &handle, flow, path, depth))
+    pick->sticky = key_of(pick->view->pool, flow);
+    if ((pick->sticky || s->wanted) && pick_again(s, flow, path, depth))
         return true;
-    pick->member = pick_checked(pick->pool, &handle, flow, &pick->seen);
+    pick->member = pick_checked(pick->view, flow, &pick->seen);
     if (pick->member == DP_NONE)
         return false;
-    return go_on(s, need, path, depth) || pick_around(s, &handle, flow, need, path, depth);
+    return go_on(s, need, path, depth) || pick_around(s, flow, need, path, depth);
 }
 
 /* The same where what was tried is known by the links alone. */
@@ -179,14 +191,14 @@ static bool search_from(struct search *s, struct pool *pool, enum need need, str
 {
     bool ramping = s->ramping, found = false;
     s->ramping = false;
-    while (pool && depth < POOL_DEPTH_MAX && !found && !(need == FIT && s->ramping)) {
-        const struct pool_view *view = pool_seen(pool);
+    for (const struct pool_view *view; pool && depth < POOL_DEPTH_MAX; pool = view->backup) {
+        view = pool_seen(pool);
         enum need asked = need == A_WAY && view->refuse ? IN_USE : need;
-        path->at[depth].pool = pool;
         path->at[depth].view = view;
         found = tried_by_links(s->tried) ? pick_by_links(s, asked, path, depth)
                                          : pick_as(s, s->flow, asked, path, depth);
-        pool = view->backup;
+        if (found || (need == FIT && s->ramping))
+            break;
     }
     s->ramping |= ramping;
     return found;

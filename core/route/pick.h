@@ -9,11 +9,10 @@
 #include "route/view.h"
 
 struct pick {
-    struct pool *pool; /* that of the flow, its member, or the one behind */
-    const struct pool_view *view;
-    uint32_t member; /* index in the view */
-    uint32_t seen;   /* its `active`, if the balancer went by it; else DP_NONE */
-    uint64_t sticky; /* key to remember the link by; 0: none */
+    const struct pool_view *view; /* of the flow's pool, its member, or the one behind */
+    uint32_t member;              /* index in the view */
+    uint32_t seen;                /* its `active`, if the balancer went by it; else DP_NONE */
+    uint64_t sticky;              /* key to remember the link by; 0: none */
 };
 
 /* From the flow's pool to a link. */

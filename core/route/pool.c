@@ -21,7 +21,7 @@ static void pool_destroy(struct ref *r)
     pool_view_free(pool_swap(pool, NULL));
     arena_free(pool->arena, pool->state);
     arena_free(pool->arena, pool->stat);
-    arena_free(pool->arena, pool->sticky);
+    sticky_leave(pool->arena, pool->sticky);
     ref_drop(&pool->balancer->ref);
     free(pool);
 }
@@ -78,6 +78,7 @@ bool pool_claim(struct pool *pool, struct dp_flow *flow, struct tried *tried, st
             return false;
     while (!claim_take(claim, &path, flow, try++ < CLAIM_TRIES));
     claim->trial = claim->link == s.trial;
+    tried->trial |= claim->trial;
     if (s.trial && !claim->trial) /* another one was faster, with another link */
         link_untried(s.trial, flow->now);
     if (view_is_alone(path.at[0].view))

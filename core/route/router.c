@@ -81,13 +81,13 @@ static struct pool_view *view_make(struct router *r, const struct conf_pool *con
     return view;
 }
 
-/* A pool that was not sticky before gets its table. */
+/* A pool that was not sticky before gets its table; not that of the one it stands behind. */
 static int sticky_make(struct router *r, const struct conf_pool *conf, struct pool *pool,
                        struct conf_errors *errors)
 {
     if (!conf->sticky.by || pool->sticky)
         return 0;
-    pool->sticky = sticky_new(r->arena, pool->hash);
+    pool->sticky = sticky_join(r->arena, pool->id + pool->is_backup);
     if (!pool->sticky)
         conf_error(errors, NULL, "pool \"%s\": out of memory", conf->name);
     return pool->sticky ? 0 : -1;

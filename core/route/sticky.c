@@ -8,6 +8,7 @@
 #include "base/addr.h"
 
 #include <string.h>
+#define XXH_INLINE_ALL /* of a few bytes, for each connection */
 #include <xxhash.h>
 #ifdef HAVE_LIBPSL
 #include <libpsl.h>
@@ -24,11 +25,46 @@ struct entry {
 
 struct sticky {
     struct entry entry[BUCKETS][WAYS];
+    uint64_t pool;  /* the hash of its name */
+    uint32_t users; /* pools; of a shared arena, where nothing is freed, it says nothing */
 };
 
-struct sticky *sticky_new(struct arena *arena, uint64_t pool)
+#ifdef HAVE_LIBPSL
+/* As balancer-hash has it: the system's list of public suffixes, or the library's own if that is newer.
+ * Read before the first pool is sticky, and kept. */
+static psl_ctx_t *suffixes;
+
+static void suffixes_load(void)
 {
-    return arena_share(arena, ARENA_STICKY, pool, sizeof(struct sticky));
+    if (!suffixes)
+        suffixes = psl_latest(NULL);
+}
+#else
+static void suffixes_load(void)
+{
+}
+#endif
+
+struct sticky *sticky_join(struct arena *arena, uint64_t pool)
+{
+    suffixes_load();
+    struct sticky *s = NULL;
+    do
+        s = arena_next(arena, ARENA_STICKY, s);
+    while (s && s->pool != pool);
+    if (!s)
+        s = arena_share(arena, ARENA_STICKY, pool, sizeof *s);
+    if (!s)
+        return NULL;
+    s->pool = pool;
+    dp_add(&s->users, 1);
+    return s;
+}
+
+void sticky_leave(struct arena *arena, struct sticky *s)
+{
+    if (s && dp_add(&s->users, UINT32_MAX) == 1) /* one less */
+        arena_free(arena, s);
 }
 
 /* ---- keys ---- */
@@ -46,8 +82,7 @@ static uint64_t hash_ip(const struct dp_addr *addr, uint64_t seed)
 static const char *registrable(const char *name)
 {
 #ifdef HAVE_LIBPSL
-    const psl_ctx_t *list = psl_builtin();
-    const char *domain = list ? psl_registrable_domain(list, name) : NULL;
+    const char *domain = suffixes ? psl_registrable_domain(suffixes, name) : NULL;
     return domain ? domain : name;
 #else
     return name;

@@ -12,10 +12,13 @@
 
 struct sticky;
 
-/* The table of the pool with this hash. NULL: no memory. [main] */
-struct sticky *sticky_new(struct arena *arena, uint64_t pool);
+/* The table of all pools of a name, by its hash: one that a reload puts in the place of another goes
+ * on with what that remembers. NULL: no memory. [main] */
+struct sticky *sticky_join(struct arena *arena, uint64_t pool);
+/* Freed by the last of them. NULL is fine. [main] */
+void sticky_leave(struct arena *arena, struct sticky *sticky);
 
-/* What the flow goes by; 0: it has no such thing, and is not sticky. */
+/* What the flow goes by, once there is a table; 0: it has no such thing, and is not sticky. */
 uint64_t sticky_key(unsigned by, const struct dp_flow *flow);
 
 /* The hash of the link that was put last under this key, not longer ago than its time; 0: none. */

@@ -13,12 +13,13 @@
 #define POOL_SLOTS_MAX (POOL_TRIED_WORDS * 64)
 #define TRIED_LINKS_MAX 64 /* after so many a flow has tried enough */
 
-/* All zero at first. */
+/* All zero at first, but for the links. */
 struct tried {
     uint64_t slot[POOL_TRIED_WORDS];
-    uint64_t link[TRIED_LINKS_MAX]; /* hashes */
-    unsigned n_links;
     bool (*bar)(const struct link *link); /* true: it is not to be tried; NULL: all may */
+    unsigned n_links;
+    bool trial; /* a link that was out among them: one flow shall not wait for many */
+    uint64_t link[TRIED_LINKS_MAX]; /* n_links hashes */
 };
 
 static inline void slot_bar(uint64_t *slots, uint32_t slot)

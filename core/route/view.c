@@ -9,6 +9,9 @@
 
 #define SLOTS_MIN 16 /* room for members to come before the slots must move */
 
+_Static_assert(2 * CONF_POOL_MEMBERS <= POOL_SLOTS_MAX,
+               "a view has its slots beside those of before");
+
 static uint32_t round8(uint32_t n)
 {
     return (n + 7) / 8 * 8;
@@ -195,10 +198,19 @@ static void members_fill(struct pool_view *view, const struct conf_pool *conf,
     }
 }
 
+static struct dp_pool handle_of(const struct pool *pool, const struct pool_view *view)
+{
+    return (struct dp_pool){.size = sizeof(struct dp_pool),
+                            .slot_state = view->slot_stride,
+                            .self = pool->balancer->self,
+                            .picker = view->picker,
+                            .state = pool->state,
+                            .slots = view->slots,
+                            .view = &view->dp};
+}
+
 static struct pool_view *view_alloc(struct pool *pool, size_t n)
 {
-    if (n >= POOL_SLOTS_MAX / 2)
-        return NULL;
     struct pool_view *view = calloc(1, sizeof *view);
     if (!view)
         return NULL;
@@ -250,6 +262,7 @@ struct pool_view *pool_view_new(struct pool *pool, const struct conf_pool *conf,
         pool_view_discard(view);
         return NULL;
     }
+    view->handle = handle_of(pool, view);
     return view;
 }
 

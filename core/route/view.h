@@ -15,12 +15,13 @@ struct pool_view {
     uint32_t n_slots, slot_stride;
     void *slots; /* in the arena; shared with the view before unless it grew */
     void *picker;
-    struct pool *backup; /* what is used while no member can be had, a reference; NULL: nothing */
-    bool refuse;         /* `when-all-down: refuse` */
-    bool has_pools;      /* among its members */
-    bool published;      /* it is the one in use, or has been [main] */
-    struct pool *pool;   /* not a reference: the pool frees its last view itself */
-    bool slots_retired;  /* the next view has its own: free these with this view */
+    struct dp_pool handle; /* what its balancer is called with */
+    struct pool *backup;   /* what is used while no member can be had, a reference; NULL: nothing */
+    bool refuse;           /* `when-all-down: refuse` */
+    bool has_pools;        /* among its members */
+    bool published;        /* it is the one in use, or has been [main] */
+    struct pool *pool;     /* not a reference: the pool frees its last view itself */
+    bool slots_retired;    /* the next view has its own: free these with this view */
 };
 
 /* Is it the only pool of its flows? Then what they have tried is kept by its slots. */
@@ -47,17 +48,6 @@ static inline uint64_t way_hash(const struct way *way)
 static inline const struct pool_view *pool_seen(const struct pool *pool)
 {
     return __atomic_load_n(&pool->view, __ATOMIC_ACQUIRE);
-}
-
-static inline struct dp_pool pool_handle(const struct pool *pool, const struct pool_view *view)
-{
-    return (struct dp_pool){.size = sizeof(struct dp_pool),
-                            .slot_state = view->slot_stride,
-                            .self = pool->balancer->self,
-                            .picker = view->picker,
-                            .state = pool->state,
-                            .slots = view->slots,
-                            .view = &view->dp};
 }
 
 #endif

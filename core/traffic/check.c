@@ -47,7 +47,8 @@ struct check {
     struct io_fd stream;       /* fd -1: none */
     size_t sent, len;
     struct http_status status;
-    char request[REQUEST_MAX], why[WHY_MAX];
+    char why[WHY_MAX];
+    char request[REQUEST_MAX]; /* `len` bytes; not cleared, for most checks have none */
 };
 
 /* Told from the loop: whoever has found it out may still be at work on what it holds. The first
@@ -254,11 +255,19 @@ static void timer_fire(struct io_timer *t)
         fail_silent(c);
 }
 
+static struct check *check_alloc(void)
+{
+    struct check *c = malloc(sizeof *c);
+    if (c)
+        memset(c, 0, offsetof(struct check, request));
+    return c;
+}
+
 struct check *check_start(struct dial_env *env, struct link *link, const struct conf_check *conf,
                           void (*over)(void *ctx, enum check_verdict verdict, const char *why),
                           void *ctx)
 {
-    struct check *c = calloc(1, sizeof *c);
+    struct check *c = check_alloc();
     if (!c)
         return NULL;
     c->env = env;

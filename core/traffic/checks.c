@@ -9,6 +9,7 @@
 #include "traffic/check.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/types.h>
 #include <utlist.h>
 
@@ -196,18 +197,30 @@ static void resolver_end(struct checks *c)
     c->env.resolver = NULL;
 }
 
+static bool is_named(const struct config *config, const char *name)
+{
+    size_t i = 0;
+    while (i < config->n_links && strcmp(config->link[i].name, name) != 0)
+        i++;
+    return i < config->n_links;
+}
+
+/* A link that is gone is not told to be in use again. */
+static void checked_end(struct checked *k)
+{
+    if (!link_fails_checks(k->link) || is_named(k->all->env.config, k->link->name))
+        link_check_none(k->link, io_now(io_of(k)));
+    checked_free(k);
+}
+
 /* Ends those that are not in `list`, and begins those that are new in it. */
 static void list_take(struct checks *c, struct checked **list, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         list[i]->stays = true;
-    for (size_t i = 0; i < c->n; i++) {
-        struct checked *k = c->checked[i];
-        if (k->stays)
-            continue;
-        link_check_none(k->link, io_now(c->env.io));
-        checked_free(k);
-    }
+    for (size_t i = 0; i < c->n; i++)
+        if (!c->checked[i]->stays)
+            checked_end(c->checked[i]);
     free(c->checked);
     c->checked = list;
     c->n = n;

@@ -26,7 +26,7 @@ struct handshake *handshake_new(const struct conf_listener *listener, struct poo
     hs->since_ns = now_ns;
     hs->bytes = hs->first;
     hs->size = sizeof hs->first;
-    snprintf(hs->listener, sizeof hs->listener, "%s", listener->name);
+    memcpy(hs->listener, listener->name, strnlen(listener->name, sizeof hs->listener - 1));
     return hs;
 }
 

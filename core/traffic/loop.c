@@ -46,6 +46,7 @@ struct loop {
     bool stopped;
     void (*woken)(void *ctx);
     void *woken_ctx;
+    struct epoll_event event[EVENTS_MAX]; /* of a turn: on its stack they would be cleared */
 };
 
 _Static_assert(sizeof(struct place) <= sizeof(((struct io_timer *)0)->priv), "a place fits");
@@ -267,7 +268,7 @@ struct io *loop_io(struct loop *loop)
 
 static void loop_turn(struct loop *loop)
 {
-    struct epoll_event event[EVENTS_MAX];
+    struct epoll_event *event = loop->event;
     int n = epoll_wait(loop->epoll, event, EVENTS_MAX, timers_wait_ms(loop));
     loop->now_ns = clock_now_ns();
     for (int i = 0; i < n; i++) {

@@ -33,9 +33,9 @@ static const char *user_text(const struct session *s, char buf[USER_TEXT])
 void session_log_dial(const struct session *s, const char *link, int err)
 {
     enum log_level level = err == DP_OK ? LOG_INFO : LOG_WARN;
-    char client[ADDR_TEXT], dest[ADDR_TEXT], user[USER_TEXT];
     if (!log_enabled(level))
         return;
+    char client[ADDR_TEXT], dest[ADDR_TEXT], user[USER_TEXT];
     log_line(level, "session", "client=%s%s dest=%s link=%s code=%02d ms=%lld",
              session_client_text(s, client), user_text(s, user),
              s->hs->raw ? "server" : addr_text(&s->hs->dest, dest), link, dp_reply(err),

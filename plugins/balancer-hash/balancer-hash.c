@@ -28,6 +28,15 @@ struct self {
     void *suffixes; /* ON_DOMAIN: of libpsl */
 };
 
+/* ON_DOMAIN: what names have come to, for to ask libpsl takes as long as all else of a connection. A
+ * name's hash stands there mixed with its domain's, so that halves of two entries make none. */
+#define KNOWN 1024
+struct state {
+    struct known {
+        uint64_t mixed, domain;
+    } known[KNOWN];
+};
+
 /* ---- registrable domains ---- */
 
 #ifdef HAVE_LIBPSL
@@ -91,7 +100,7 @@ static uint64_t hash_address(const struct dp_addr *addr)
 }
 
 /* Names are the same in any case, and with a dot at the end (RFC 4343, RFC 1034 section 3.1). */
-static uint64_t hash_name(const struct self *self, const struct dp_addr *addr)
+static uint64_t hash_text(const struct self *self, const struct dp_addr *addr)
 {
     char name[NAME_MAX_LEN + 1];
     size_t len = addr->name_len < NAME_MAX_LEN ? addr->name_len : NAME_MAX_LEN;
@@ -106,15 +115,35 @@ static uint64_t hash_name(const struct self *self, const struct dp_addr *addr)
     return XXH64(from, (size_t)(name + len - from), 0);
 }
 
+/* Asks the list of public suffixes only for a name that is not known. */
+static uint64_t hash_domain(const struct self *self, struct state *state,
+                            const struct dp_addr *addr)
+{
+    uint64_t given = XXH64(addr->name, addr->name_len, 0);
+    struct known *k = &state->known[given % KNOWN];
+    uint64_t domain = dp_load(&k->domain);
+    if ((dp_load(&k->mixed) ^ domain) != given) {
+        domain = hash_text(self, addr);
+        dp_store(&k->domain, domain);
+        dp_store(&k->mixed, given ^ domain);
+    }
+    return domain;
+}
+
+static uint64_t hash_name(const struct self *self, struct state *state, const struct dp_addr *addr)
+{
+    return self->hash_on == ON_DOMAIN ? hash_domain(self, state, addr) : hash_text(self, addr);
+}
+
 /* What has no destination that is known, or no user, goes by its client. */
-static uint64_t key_of(const struct self *self, const struct dp_flow *flow)
+static uint64_t key_of(const struct self *self, struct state *state, const struct dp_flow *flow)
 {
     const struct dp_addr *dest = &flow->dest;
     if (self->hash_on == ON_USER && flow->user.len)
         return XXH64(flow->user.p, flow->user.len, 0);
     if (self->hash_on == ON_CLIENT || self->hash_on == ON_USER || !(dest->salen || dest->name_len))
         return hash_address(&flow->client);
-    uint64_t key = dest->salen ? hash_address(dest) : hash_name(self, dest);
+    uint64_t key = dest->salen ? hash_address(dest) : hash_name(self, state, dest);
     return self->hash_on == ON_DESTINATION ? XXH64(&key, sizeof key, dest->port) : key;
 }
 
@@ -153,7 +182,7 @@ static double draw(uint64_t key, const struct dp_member *m)
 static uint32_t pick(const struct dp_pool *pool, const struct dp_flow *flow, uint32_t *seen)
 {
     (void)seen; /* the choice rests on nobody's load */
-    uint64_t key = key_of(pool->self, flow);
+    uint64_t key = key_of(pool->self, pool->state, flow);
     uint32_t chosen = DP_NONE;
     double least = INFINITY;
     for (uint32_t i = 0; i < pool->view->n; i++) {
@@ -169,6 +198,7 @@ static uint32_t pick(const struct dp_pool *pool, const struct dp_flow *flow, uin
 }
 
 static const struct dp_balancer_ops ops = {
+    .pool_state = sizeof(struct state),
     .create = create,
     .destroy = destroy,
     .pick = pick,

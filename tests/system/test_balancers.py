@@ -164,8 +164,8 @@ def hash_domain(t):
 
 
 @case("hash-on: a choice that is not there is refused")
-def hash_user(t):
-    file = t.file("dispatch.yaml", config(THREE, pool="balancer: hash, hash-on: user"))
+def hash_moon(t):
+    file = t.file("dispatch.yaml", config(THREE, pool="balancer: hash, hash-on: moon"))
     status, _out, err = once("--check", "-c", file)
     equal(status, 78, "exit status")
     matches(r"hash-on: .*client", err, "the message")

@@ -312,6 +312,18 @@ def reload(t):
     check(len(web.asked["b"]) <= asked + 1, "nobody is checked any more", web.asked["b"])
 
 
+@case("a link that is taken out of the file while checks keep it out is not told to be in use")
+def removed(t):
+    w = World(t)
+    port = w.serve(servers.tell).port
+    host = Host(t, config(TWO, more=checked("tcp: %s:%d" % (TARGET, port))))
+    w.a.black_hole()
+    host.wait_log(DOWN % ("a", SILENT))
+    host.reload(config({"b": TWO["b"]}, more=checked("tcp: %s:%d" % (TARGET, port))))
+    equal(client.links_of(2, host.addr, TARGET, port), "bb", "links without a")
+    equal(told(host, "a"), ["not used"], "what was told of a")
+
+
 @case("20 reloads in the middle of checks, under load")
 def reloads(t):
     w = World(t)

@@ -85,4 +85,29 @@ def reload(t):
     equal(s.links(2), "aa", "sticky again, and still known")
 
 
+@case("a reload to another balancer keeps what is remembered", needs=NEEDS)
+def another_balancer(t):
+    s = Sticky(t, "by: client")
+    equal(s.links(2), "aa", "before")
+    equal(s.links(2, source="127.0.0.2"), "bb", "another client")
+    s.host.reload(s.text.replace("balancer: rr", "balancer: failover"))
+    equal(s.links(2), "aa", "after a reload")
+    equal(s.links(2, source="127.0.0.2"), "bb", "the other client after a reload")
+    equal(s.links(2, source="127.0.0.3"), "aa", "a new client")
+
+
+@case("60 reloads to another balancer, under a session of each: all are taken, memory is flat",
+      needs=NEEDS)
+def reloads(t):
+    s = Sticky(t, "by: client")
+    holds = s.w.serve(servers.tell_and_hold).port
+    first = s.host.rss_kib()
+    for i in range(60):
+        client.held(t, 1, s.host.addr, TARGET, holds, parallel=1)
+        said = s.host.reload(s.text.replace("rr", ("leastconn", "rr")[i % 2]))
+        check("error" not in said, "reload %d" % i, said)
+    grown = s.host.rss_kib() - first
+    check(grown < 8192, "memory grew by less than 8 MiB", "%d KiB" % grown)
+
+
 tap.main()

@@ -151,6 +151,29 @@ Test(hash, same_key)
     }
 }
 
+#ifdef HAVE_LIBPSL
+/* What is known of names is no more than a short cut. */
+Test(hash, more_names_than_are_known_at_a_time)
+{
+    struct fake_pool p;
+    uint32_t weight[FAKE_MEMBERS], of_site[50], others = 0;
+    for (int i = 0; i < FAKE_MEMBERS; i++)
+        weight[i] = 1;
+    fake_pool_open(&p, plugin(), &(struct conf){DOMAIN_}, weight, FAKE_MEMBERS);
+    for (unsigned i = 0; i < 10000; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "w%u.site%u.co.uk:443", i % 5000, i % 50);
+        uint32_t seen = pick(&p, "10.0.0.1:1", name), *site = &of_site[i % 50];
+        cr_assert(i < 50 || seen == *site, "%s", name);
+        *site = seen;
+    }
+    for (unsigned i = 1; i < 50; i++)
+        others += of_site[i] != of_site[i - 1];
+    cr_expect(gt(u32, others, 40));
+    fake_pool_close(&p);
+}
+#endif
+
 /* A name is bytes with a length: what comes after a NUL counts, what is behind its end does not. */
 Test(hash, names_are_bytes)
 {

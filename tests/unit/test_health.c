@@ -664,6 +664,42 @@ Test(health, races)
     }
 }
 
+/* However many links are out and due, and silent again, one flow waits for one of them. */
+Test(health, many_are_due)
+{
+    static const char *const names[FAKE_LINKS] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j",
+                                                  "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"};
+    struct fake_world w = {.retries = 0};
+    for (int i = 0; i < FAKE_LINKS; i++)
+        w.link[i] = (struct fake_link){.name = names[i], .n_acts = 1, .act = {HANG}};
+    w.link[FAKE_LINKS - 1].act[0] = (struct fake_act){DP_OK, 5};
+    fake_world_open(&w);
+    out_at(&w, "abcdefghijklmnopqrs", io_now(&w.loop.io) - 1001 * MS);
+    shared(&w, 0)->stat.rtt = 20 * MS;
+    run(&w);
+    cr_expect(eq(int, w.err, DP_OK));
+    cr_expect(same(w.won, "t"), "%s", w.won);
+    cr_expect(eq(int, w.took_ms, 55));
+    close_world(&w, "many are due");
+}
+
+/* A trial beside as many retries as there can be is one more. */
+Test(health, a_trial_and_all_retries)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i",
+                                        "j", "k", "l", "m", "n", "o", "p", "q"};
+    struct fake_world w = {.retries = 15};
+    for (size_t i = 0; i < LENGTH(names); i++)
+        w.link[i] = (struct fake_link){.name = names[i], .n_acts = 1, .act = {{DP_ERR_LINK, 5}}};
+    w.link[LENGTH(names) - 1].act[0] = (struct fake_act){DP_OK, 5};
+    fake_world_open(&w);
+    out_at(&w, "a", io_now(&w.loop.io) - 1001 * MS);
+    run(&w);
+    cr_expect(eq(int, w.err, DP_OK));
+    cr_expect(same(w.won, "q"), "%s", w.won);
+    close_world(&w, "a trial and all retries");
+}
+
 /* What shows nothing of the link is no trial of it: the next flow makes it. */
 Test(health, trials_that_show_nothing)
 {

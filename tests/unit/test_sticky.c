@@ -17,7 +17,7 @@ static struct sticky *table(void)
 {
     arena = arena_new((size_t)4 << 20, -1);
     cr_assert(arena != NULL);
-    struct sticky *s = sticky_new(arena, 1);
+    struct sticky *s = sticky_join(arena, 1);
     cr_assert(s != NULL);
     return s;
 }
@@ -59,6 +59,7 @@ Test(sticky, keys)
         {H, "10.0.0.1", "www.shop.co.uk", "10.0.0.1", "www.other.co.uk", false},
 #endif
     };
+    table();
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         uint64_t one = key(row[i].by, row[i].client, row[i].host);
         uint64_t two = key(row[i].by, row[i].other_client, row[i].other_host);
@@ -67,12 +68,14 @@ Test(sticky, keys)
     }
     cr_expect(eq(u64, key(C, "", "a.example"), 0), "a client that is not known");
     cr_expect(eq(u64, sticky_key(H, &(struct dp_flow){0}), 0), "a host that is not known");
+    arena_destroy(arena);
 }
 
 #ifdef HAVE_LIBPSL
 Test(sticky, more_names_than_are_known_at_a_time)
 {
     uint64_t of_site[50] = {0};
+    table();
     for (unsigned i = 0; i < 10000; i++) {
         char name[64];
         snprintf(name, sizeof name, "w%u.site%u.co.uk", i % 5000, i % 50);
@@ -82,8 +85,46 @@ Test(sticky, more_names_than_are_known_at_a_time)
     }
     for (unsigned i = 1; i < 50; i++)
         cr_expect(of_site[i] != of_site[i - 1]);
+    arena_destroy(arena);
 }
 #endif
+
+/* Pools of one name, one after another and at a time. */
+Test(sticky, tables_by_name)
+{
+    struct sticky *first = table(), *again = sticky_join(arena, 1), *other = sticky_join(arena, 2);
+    cr_expect(again == first && other && other != first);
+    sticky_put(first, 5, 77, 0, TTL);
+    for (unsigned i = 0; i < 1000; i++) {
+        sticky_leave(arena, first);
+        first = sticky_join(arena, 1);
+        cr_assert(first == again, "round %u", i);
+    }
+    cr_expect(eq(u64, sticky_get(first, 5, 1), 77), "what the one knew, the next knows");
+    cr_expect(eq(u64, sticky_get(other, 5, 1), 0));
+    cr_expect(sticky_join(arena, 3) == NULL, "no memory");
+    sticky_leave(arena, first);
+    sticky_leave(arena, again);
+    struct sticky *third = sticky_join(arena, 3);
+    cr_assert(third != NULL, "the last one has freed it");
+    cr_expect(eq(u64, sticky_get(third, 5, 1), 0), "and nothing is left of it");
+    sticky_leave(arena, other);
+    sticky_leave(arena, third);
+    sticky_leave(arena, NULL);
+    arena_destroy(arena);
+}
+
+Test(sticky, tables_that_processes_share)
+{
+    arena = arena_new_shared((size_t)4 << 20);
+    cr_assert(arena != NULL);
+    struct sticky *s = sticky_join(arena, 1);
+    cr_assert(s != NULL);
+    sticky_put(s, 5, 77, 0, TTL);
+    sticky_leave(arena, s);
+    cr_expect(sticky_join(arena, 1) == s && sticky_get(s, 5, 1) == 77, "never freed");
+    arena_destroy(arena);
+}
 
 Test(sticky, remembered_for_its_time)
 {

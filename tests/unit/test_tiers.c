@@ -267,6 +267,9 @@ Test(tiers, picks)
         /* a flow each tries what is due, before one behind is used, and also if that is refused */
         {"ab|c", "ab", "ABcc", "cab-", 1001, false},
         {"ab|c", "abc", "ABC-", "-", 1001, true},
+        /* of what is due a flow tries one, then others, then the next if nobody else is left */
+        {"abc|d", "ab", "", "acdb-", 1001, false},
+        {"abc|d", "abcd", "", "abcd-", 1001, true},
     };
     for (size_t i = 0; i < LENGTH(table); i++) {
         struct world w;
