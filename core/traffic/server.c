@@ -2,7 +2,9 @@
  * server.c: the workers and what they serve by.
  *
  * A change: build everything new beside the old; publish; send each worker a message to serve by
- * it; when all have answered, none can hold anything of the old, and that is let go.
+ * it, and not to accept; when all have answered, another to accept. Workers hand connections over to
+ * each other by messages, too: so each finds its receiver at a service, and when all have answered
+ * again none can hold anything of the old, and that is let go.
  */
 #include "traffic/server.h"
 #include "base/clock.h"
@@ -87,6 +89,12 @@ static void workers_order(struct server *s, void (*run)(struct worker *w, const 
 static void order_serve(struct worker *w, const void *service)
 {
     worker_serve(w, service);
+}
+
+static void order_accept(struct worker *w, const void *arg)
+{
+    (void)arg;
+    worker_accept(w);
 }
 
 static void order_stop(struct worker *w, const void *arg)
@@ -290,6 +298,7 @@ int server_apply(struct server *s, struct config *config, struct conf_errors *er
     listeners_leave(s->service, new);
     router_publish(new->router);
     workers_order(s, order_serve, new);
+    workers_order(s, order_accept, NULL);
     router_settle(new->router);
     if (!s->service)
         say_room(s);

@@ -519,14 +519,15 @@ static void timer_fire(struct io_timer *t)
 
 /* ---- the start ---- */
 
-static struct handshake *handshake_new(struct session *s, const struct conf_listener *listener)
+static struct handshake *handshake_new(struct session *s, const struct acceptor *at)
 {
+    const struct conf_listener *listener = at->conf;
     struct handshake *hs = calloc(1, sizeof *hs);
     if (!hs)
         return NULL;
     s->worker->n_handshakes++;
     s->worker->trim_due = true;
-    hs->pool = router_pool(s->worker->service->router, listener->pool);
+    hs->pool = at->pool;
     ref_get(&hs->pool->ref);
     hs->raw = listener->protocols == PROTO_RAW;
     hs->early_reply = listener->early_reply;
@@ -535,13 +536,13 @@ static struct handshake *handshake_new(struct session *s, const struct conf_list
     return hs;
 }
 
-void session_start(struct worker *w, int fd, const struct dp_addr *client,
-                   const struct conf_listener *listener, uint32_t source)
+void session_start(struct worker *w, const struct acceptor *at, int fd,
+                   const struct dp_addr *client, uint32_t source)
 {
     struct session *s = slab_alloc(&w->session_slab);
     if (s) {
         s->worker = w;
-        s->hs = handshake_new(s, listener);
+        s->hs = handshake_new(s, at);
     }
     if (!s || !s->hs) {
         if (s)

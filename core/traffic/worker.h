@@ -29,6 +29,7 @@ struct acceptor {
     struct io_fd io;
     struct worker *worker;
     const struct conf_listener *conf;
+    struct pool *pool;
     int pace; /* rounds that were full, see accept_ready() */
 };
 
@@ -49,7 +50,6 @@ struct worker {
     struct message *inbox; /* atomic; a stack, newest first */
     uint32_t n_sessions;   /* atomic; counted from the moment one is given to this worker */
     /* From here on its own. */
-    const struct service *service;
     struct acceptor *acceptor;
     size_t n_acceptors;
     bool paused;         /* accepts nothing, for want of descriptors or memory */
@@ -61,6 +61,7 @@ struct worker {
     uint32_t n_handshakes; /* sessions that are not yet relayed */
     bool trim_due;         /* some have been since the heap was trimmed */
     bool draining;
+    bool stopped;            /* what is still handed over is not served */
     void (*idle)(void *ctx); /* while draining: the last session has ended */
     void *idle_ctx;
     /* Of the server; the same for all. */
@@ -77,8 +78,11 @@ void worker_free(struct worker *w); /* when all workers have been joined */
 /* Runs m->run in the worker's thread, soon, in the order of sending. [any thread] */
 void worker_send(struct worker *w, struct message *m);
 
-/* [worker, inside run()] Serves by `service` from now on; NULL: accepts nothing more. */
+/* [worker, inside run()] Serves by `service` what others hand over, and accepts nothing; NULL: nothing
+ * more at all. */
 void worker_serve(struct worker *w, const struct service *service);
+/* [worker, inside run()] Accepts, now that each worker can serve what it is handed over. */
+void worker_accept(struct worker *w);
 /* [worker, inside run()] Closes what is left and stops the loop. */
 void worker_stop(struct worker *w);
 
