@@ -169,14 +169,6 @@ static int listener_reuse(const struct service *old, const struct conf_listener 
     return -1;
 }
 
-static bool service_has_fd(const struct service *service, int fd)
-{
-    for (size_t i = 0; service && i < service->router->config->n_listeners; i++)
-        if (service->fd[i] == fd)
-            return true;
-    return false;
-}
-
 /* Frees a service and closes the listening sockets that `keep` does not use. */
 static void service_free(struct service *service, const struct service *keep)
 {
@@ -220,7 +212,8 @@ static int listeners_open(struct service *new, const struct service *old,
     return failed ? -1 : 0;
 }
 
-/* Sockets that go: whoever is just connecting to one is still served, by the service before. */
+/* Sockets that go: whoever is just connecting to one is still served, by the service before; who then
+ * waits there is taken by worker_serve(). */
 static void listeners_leave(const struct service *old, const struct service *new)
 {
     const struct timespec round_trip = {.tv_nsec = LEAVE_NS};

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "route/resolver_cares.h"
+#include "traffic/listen.h"
 #include "traffic/session.h"
 
 #include <errno.h>
@@ -30,6 +31,14 @@
  * in the backlog. */
 #define PAUSE_NS (100 * NS_PER_MS)
 #define SHORTAGE_LOG_NS (10 * NS_PER_S)
+
+bool service_has_fd(const struct service *service, int fd)
+{
+    for (size_t i = 0; service && i < service->router->config->n_listeners; i++)
+        if (service->fd[i] == fd)
+            return true;
+    return false;
+}
 
 /* ---- messages ---- */
 
@@ -274,8 +283,22 @@ static void accept_stop(struct worker *w)
     w->paused = false;
 }
 
+/* Takes who waits at a socket that goes, or its close would reset them. Not more than a queue holds:
+ * whoever comes later is for others who have this socket. */
+static void accept_rest(struct worker *w, const struct service *service)
+{
+    for (size_t i = 0; i < w->n_acceptors; i++) {
+        struct acceptor *a = &w->acceptor[i];
+        bool more = !service_has_fd(service, a->io.fd);
+        for (int n = 0; n < LISTEN_BACKLOG && more; n++)
+            more = accept_one(a);
+    }
+}
+
 void worker_serve(struct worker *w, const struct service *service)
 {
+    accept_watch(w, 0);
+    accept_rest(w, service);
     accept_stop(w);
     if (!service) { /* what others have accepted and handed over is served still */
         w->draining = true;

@@ -41,6 +41,9 @@ struct service {
     struct acceptor *acceptor; /* as many for each worker, zeroed */
 };
 
+/* NULL: no. */
+bool service_has_fd(const struct service *service, int fd);
+
 struct worker {
     pthread_t thread;
     struct loop *loop;
@@ -78,8 +81,8 @@ void worker_free(struct worker *w); /* when all workers have been joined */
 /* Runs m->run in the worker's thread, soon, in the order of sending. [any thread] */
 void worker_send(struct worker *w, struct message *m);
 
-/* [worker, inside run()] Serves by `service` what others hand over, and accepts nothing; NULL: nothing
- * more at all. */
+/* [worker, inside run()] Takes who waits at a socket that `service` has not; then serves by that what
+ * others hand over, and accepts nothing. NULL: for ever. */
 void worker_serve(struct worker *w, const struct service *service);
 /* [worker, inside run()] Accepts, now that each worker can serve what it is handed over. */
 void worker_accept(struct worker *w);
