@@ -298,8 +298,8 @@ void forward_lost(struct session *s)
 static enum state read_next(struct session *s, const uint8_t *bytes, size_t len)
 {
     struct worker *w = s->worker;
-    const struct conf_listener *listener = worker_listener(w, s->forward->listener);
-    if (!listener || session_handshake(s, listener) < 0)
+    const struct acceptor *at = worker_acceptor(w, s->forward->listener);
+    if (!at || session_handshake(s, at) < 0)
         return CLOSED;
     s->hs->protocol = &client_http;
     if (handshake_put(s->hs, bytes, len) < 0)

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #define INHERITED_MAX 1024
-#define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 
 static void listen_error(const struct conf_listener *l, struct conf_errors *errors, int err)
 {
@@ -55,7 +54,7 @@ static int listen_on(const struct conf_listener *l, bool shared)
     if (bind(fd, (const struct sockaddr *)&a->sa, a->salen) == 0) {
         socket_no_delay(fd); /* connections inherit these: it costs them nothing */
         socket_keepalive(fd);
-        if (listen(fd, BACKLOG) == 0)
+        if (listen(fd, LISTEN_BACKLOG) == 0)
             return fd;
     }
     int err = errno;

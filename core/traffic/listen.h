@@ -6,6 +6,8 @@
 
 #include "config/config.h"
 
+#define LISTEN_BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
+
 /* Opens it; -1 with the mistake in errors, which for a port in use says whose it is. It may be one of
  * our own, `own`, which are open still and about to be given up. */
 int listen_open(const struct conf_listener *listener, const int *own, size_t n_own,

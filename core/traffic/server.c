@@ -2,7 +2,9 @@
  * server.c: the workers and what they serve by.
  *
  * A change: build everything new beside the old; publish; send each worker a message to serve by
- * it; when all have answered, none can hold anything of the old, and that is let go.
+ * it, and not to accept; when all have answered, another to accept. Workers hand connections over to
+ * each other by messages, too: so each finds its receiver at a service, and when all have answered
+ * again none can hold anything of the old, and that is let go.
  */
 #include "traffic/server.h"
 #include "base/clock.h"
@@ -91,6 +93,12 @@ static void order_serve(struct worker *w, const void *service)
     worker_serve(w, service);
 }
 
+static void order_accept(struct worker *w, const void *arg)
+{
+    (void)arg;
+    worker_accept(w);
+}
+
 static void order_stop(struct worker *w, const void *arg)
 {
     (void)arg;
@@ -163,14 +171,6 @@ static int listener_reuse(const struct service *old, const struct conf_listener 
     return -1;
 }
 
-static bool service_has_fd(const struct service *service, int fd)
-{
-    for (size_t i = 0; service && i < service->router->config->n_listeners; i++)
-        if (service->fd[i] == fd)
-            return true;
-    return false;
-}
-
 /* Frees a service and closes the listening sockets that `keep` does not use. */
 static void service_free(struct service *service, const struct service *keep)
 {
@@ -234,7 +234,8 @@ static int logins_prepare(struct server *s, struct service *new, struct conf_err
     return s->logins || !has_users(new->router->config) ? 0 : -1;
 }
 
-/* Sockets that go: whoever is just connecting to one is still served, by the service before. */
+/* Sockets that go: whoever is just connecting to one is still served, by the service before; who then
+ * waits there is taken by worker_serve(). */
 static void listeners_leave(const struct service *old, const struct service *new)
 {
     const struct timespec round_trip = {.tv_nsec = LEAVE_NS};
@@ -312,6 +313,7 @@ int server_apply(struct server *s, struct config *config, struct conf_errors *er
     listeners_leave(s->service, new);
     router_publish(new->router);
     workers_order(s, order_serve, new);
+    workers_order(s, order_accept, NULL);
     router_settle(new->router);
     if (!s->service)
         say_room(s);

@@ -328,23 +328,22 @@ static void timer_fire(struct io_timer *t)
 
 /* ---- the start ---- */
 
-int session_handshake(struct session *s, const struct conf_listener *listener)
+int session_handshake(struct session *s, const struct acceptor *at)
 {
     struct worker *w = s->worker;
-    struct pool *pool = router_pool(w->service->router, listener->pool);
-    s->hs = handshake_new(listener, pool, io_now(w->io));
+    s->hs = handshake_new(at->conf, at->pool, io_now(w->io));
     w->n_handshakes += s->hs != NULL;
     w->trim_due = true;
     return s->hs ? 0 : -1;
 }
 
-void session_start(struct worker *w, int fd, const struct dp_addr *client,
-                   const struct conf_listener *listener, uint32_t source)
+void session_start(struct worker *w, const struct acceptor *at, int fd,
+                   const struct dp_addr *client, uint32_t source)
 {
     struct session *s = slab_alloc(&w->session_slab);
     if (s)
         s->worker = w;
-    if (!s || session_handshake(s, listener) < 0) {
+    if (!s || session_handshake(s, at) < 0) {
         if (s)
             slab_free(&w->session_slab, s);
         close(fd);

@@ -6,9 +6,9 @@
 
 #include "traffic/worker.h"
 
-/* Serves an accepted connection, whose descriptor is now the session's. */
-void session_start(struct worker *w, int fd, const struct dp_addr *client,
-                   const struct conf_listener *listener, uint32_t source);
+/* Serves a connection that was accepted there; its descriptor is now the session's. */
+void session_start(struct worker *w, const struct acceptor *at, int fd,
+                   const struct dp_addr *client, uint32_t source);
 
 /* Of one session, for the worker's slab. */
 size_t session_size(void);

@@ -49,7 +49,7 @@ struct dp_addr session_client(const struct session *s);
 const char *session_client_text(const struct session *s, char buf[ADDR_TEXT]);
 
 /* By what is configured for this listener now. Returns 0, or -1: out of memory. */
-int session_handshake(struct session *s, const struct conf_listener *listener);
+int session_handshake(struct session *s, const struct acceptor *at);
 void session_handshake_over(struct session *s);
 
 /* What the handshake asks for is done, if the rules allow it. session_dial(): it is dialled. */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "route/resolver_cares.h"
+#include "traffic/listen.h"
 #include "traffic/session.h"
 
 #include <errno.h>
@@ -30,6 +31,14 @@
  * in the backlog. */
 #define PAUSE_NS (100 * NS_PER_MS)
 #define SHORTAGE_LOG_NS (10 * NS_PER_S)
+
+bool service_has_fd(const struct service *service, int fd)
+{
+    for (size_t i = 0; service && i < service->router->config->n_listeners; i++)
+        if (service->fd[i] == fd)
+            return true;
+    return false;
+}
 
 /* ---- messages ---- */
 
@@ -66,43 +75,28 @@ static void inbox_run(void *ctx)
 /* A connection on its way to the worker that will serve it. */
 struct handover {
     struct message message;
+    const struct acceptor *at; /* of the worker that has accepted it; outlasts this message */
     int fd;
     uint32_t source;
     struct dp_addr client;
-    /* The other worker may be ahead or behind in configuration: there the listener may have another
-     * name, or another socket, but not both. */
-    int listening;
-    char listener[65];
 };
 
-const struct conf_listener *worker_listener(const struct worker *w, const char *name)
+const struct acceptor *worker_acceptor(const struct worker *w, const char *name)
 {
     for (size_t i = 0; i < w->n_acceptors; i++)
         if (strcmp(w->acceptor[i].conf->name, name) == 0)
-            return w->acceptor[i].conf;
-    return NULL;
-}
-
-static const struct conf_listener *listener_find(const struct worker *w, const struct handover *h)
-{
-    for (size_t i = 0; i < w->n_acceptors; i++)
-        if (w->acceptor[i].io.fd == h->listening)
-            return w->acceptor[i].conf;
-    for (size_t i = 0; i < w->n_acceptors; i++)
-        if (strcmp(w->acceptor[i].conf->name, h->listener) == 0)
-            return w->acceptor[i].conf;
+            return &w->acceptor[i];
     return NULL;
 }
 
 static void handover_run(struct worker *w, struct message *m)
 {
     struct handover *h = (struct handover *)m;
-    const struct conf_listener *conf = listener_find(w, h);
-    if (conf) {
-        session_start(w, h->fd, &h->client, conf, h->source);
-    } else {
+    if (w->stopped) {
         close(h->fd);
         worker_session_over(w, h->source);
+    } else {
+        session_start(w, h->at, h->fd, &h->client, h->source);
     }
     free(h);
 }
@@ -130,15 +124,14 @@ static void client_give(const struct acceptor *a, int fd, const struct dp_addr *
         to = w;
     dp_add(&to->n_sessions, 1);
     if (to == w) {
-        session_start(w, fd, client, a->conf, source);
+        session_start(w, a, fd, client, source);
         return;
     }
     h->message.run = handover_run;
+    h->at = a;
     h->fd = fd;
     h->source = source;
     h->client = *client;
-    h->listening = a->io.fd;
-    snprintf(h->listener, sizeof h->listener, "%s", a->conf->name);
     worker_send(to, &h->message);
 }
 
@@ -298,8 +291,22 @@ static void accept_stop(struct worker *w)
     w->paused = false;
 }
 
+/* Takes who waits at a socket that goes, or its close would reset them. Not more than a queue holds:
+ * whoever comes later is for others who have this socket. */
+static void accept_rest(struct worker *w, const struct service *service)
+{
+    for (size_t i = 0; i < w->n_acceptors; i++) {
+        struct acceptor *a = &w->acceptor[i];
+        bool more = !service_has_fd(service, a->io.fd);
+        for (int n = 0; n < LISTEN_BACKLOG && more; n++)
+            more = accept_one(a);
+    }
+}
+
 void worker_serve(struct worker *w, const struct service *service)
 {
+    accept_watch(w, 0);
+    accept_rest(w, service);
     accept_stop(w);
     if (!service) { /* what others have accepted and handed over is served still */
         w->draining = true;
@@ -316,9 +323,14 @@ void worker_serve(struct worker *w, const struct service *service)
         struct acceptor *a = &w->acceptor[i];
         a->worker = w;
         a->conf = &config->listener[i];
+        a->pool = router_pool(service->router, a->conf->pool);
         a->io.fd = service->fd[i];
         a->io.ready = accept_ready;
     }
+}
+
+void worker_accept(struct worker *w)
+{
     accept_resume(w);
 }
 
@@ -381,7 +393,7 @@ static void sessions_close(struct worker *w)
 void worker_stop(struct worker *w)
 {
     accept_stop(w);
-    w->n_acceptors = 0; /* and nothing that is still handed over is served */
+    w->stopped = true;
     sessions_close(w);
     io_timer(w->io, &w->check, 0);
     loop_stop(w->loop);

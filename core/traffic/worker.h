@@ -29,6 +29,7 @@ struct acceptor {
     struct io_fd io;
     struct worker *worker;
     const struct conf_listener *conf;
+    struct pool *pool;
     int pace; /* rounds that were full, see accept_ready() */
 };
 
@@ -40,6 +41,9 @@ struct service {
     int *fd;                   /* listening sockets, as router->config->listener */
     struct acceptor *acceptor; /* as many for each worker, zeroed */
 };
+
+/* NULL: no. */
+bool service_has_fd(const struct service *service, int fd);
 
 struct worker {
     pthread_t thread;
@@ -62,6 +66,7 @@ struct worker {
     uint32_t n_handshakes; /* sessions that are not yet relayed */
     bool trim_due;         /* some have been since the heap was trimmed */
     bool draining;
+    bool stopped;            /* what is still handed over is not served */
     void (*idle)(void *ctx); /* while draining: the last session has ended */
     void *idle_ctx;
     /* Of the server; the same for all. */
@@ -78,13 +83,16 @@ void worker_free(struct worker *w); /* when all workers have been joined */
 /* Runs m->run in the worker's thread, soon, in the order of sending. [any thread] */
 void worker_send(struct worker *w, struct message *m);
 
-/* [worker, inside run()] Serves by `service` from now on; NULL: accepts nothing more. */
+/* [worker, inside run()] Takes who waits at a socket that `service` has not; then serves by that what
+ * others hand over, and accepts nothing. NULL: for ever. */
 void worker_serve(struct worker *w, const struct service *service);
+/* [worker, inside run()] Accepts, now that each worker can serve what it is handed over. */
+void worker_accept(struct worker *w);
 /* [worker, inside run()] Closes what is left and stops the loop. */
 void worker_stop(struct worker *w);
 
 /* The listener of that name as it is now configured; NULL: there is none any more. */
-const struct conf_listener *worker_listener(const struct worker *w, const char *name);
+const struct acceptor *worker_acceptor(const struct worker *w, const char *name);
 
 /* A session calls these when it is in the list, and when it is over, with the source it was given at
  * its start. */

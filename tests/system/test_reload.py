@@ -45,6 +45,12 @@ __attribute__((visibility("default"))) const struct dp_plugin dp_plugin = {
 };
 """
 
+# The same; a port above this one says so and keeps the worker busy for so many seconds.
+BUSY_PORT = 65000
+BUSY = "#include <unistd.h>" + LAST.replace("(void)seen;", """(void)seen;
+    if (flow->dest.port > %d && write(2, "busy\\n", 5) == 5)
+        sleep(flow->dest.port - %d);""" % (BUSY_PORT, BUSY_PORT))
+
 
 class Place:
     def __init__(self, t):
@@ -173,6 +179,28 @@ def listeners(t):
     check(client.link_of(("127.0.0.1", two), TARGET, p.told.port) in "ab", "served")
     live.send(b"x")
     equal(live.take(1), b"x", "a session of the listener that went")
+
+
+@case("who waits at a listener that goes, while all workers are busy, is served")
+def listener_goes(t):
+    p = place(t)
+    peers.build_plugin(t, "balancer-last", BUSY)
+    keys = {"pool": "balancer: last", "more": "workers: 2"}
+    goes = world.free_port()
+    more = "  goes: {listen: 127.0.0.1:%d, pool: all}\nlinks:" % goes
+    host = Host(t, config(TWO, **keys).replace("links:", more, 1))
+    busy = [client.Client(host.addr) for _ in range(2)]
+    for c, seconds in zip(busy, (1, 2)):
+        c.greet()
+        c.send(client.request(TARGET, BUSY_PORT + seconds))
+    wait_for("both workers are busy", lambda: host.log().count("busy") == 2)
+    waiting = [client.Client(("127.0.0.1", goes)) for _ in range(40)]
+    host.reload(config(TWO, **keys))
+    for c in waiting:
+        equal(c.ask(TARGET, p.echoed.port).rep, 0, "reply")
+    check(not world.accepts("127.0.0.1", goes), "the listener has gone")
+    for c in busy + waiting:
+        c.close()
 
 
 def shares(t, addr, port):

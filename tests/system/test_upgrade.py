@@ -88,6 +88,27 @@ def under_load(t, workers):
     tap.wait_for("the first ends with its last connection", lambda: first not in processes(u.path))
 
 
+@case("clients that wait in the queue when the new program begins are all served", needs=NEEDS)
+def queue(t):
+    u = Upgraded(t, workers=64)
+    old, gate = u.newest(), os.path.join(t.dir, "gate")
+    path, u.path = u.path, u.path + ".real"
+    os.rename(path, u.path)
+    os.mkfifo(gate)
+    t.file("dispatch-host", "#!/bin/sh\nread go < %s\nexec %s \"$@\"\n" % (gate, u.path), 0o755)
+    os.kill(old, signal.SIGUSR2)
+    with open(gate, "w", encoding="ascii"):  # the new one waits for its end
+        os.kill(old, signal.SIGSTOP)
+        said = len(u.host.log())
+        waiting = [client.Client(u.host.addr) for _ in range(400)]
+    u.host.wait_log("listening on", after=said)
+    os.kill(old, signal.SIGCONT)
+    equal([c.greet() for c in waiting], [0] * len(waiting), "methods")
+    u.host.wait_log("serves from now on")
+    for c in waiting:
+        c.close()
+
+
 @case("a replaced file is what runs then", needs=NEEDS)
 def replaced(t):
     u = Upgraded(t)
