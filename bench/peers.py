@@ -28,7 +28,7 @@ links:
 
 # The same with what keeps an eye on links and remembers where clients were.
 LIVING_YAML = DISPATCH_YAML + """\
-health-check: {tcp: "{target}:{checked-port}", interval: 1s}
+health-check: {tcp: "{target}:{checked-port}"}
 pools:
   all: {links: [out], sticky: {by: [client, host], ttl: 10m}}
 """

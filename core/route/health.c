@@ -104,13 +104,15 @@ static void tell_out(const struct link *link, int64_t now_ns, const char *why)
              (long long)(link_out_ns(link, 1) / NS_PER_MS), why);
 }
 
-/* A link that works always has 0 here, and nothing to write. What gets lost between threads that
- * write at once is a dial of 20. */
+/* A link that works always has 0 here, and nothing to write. Of threads that write at once one is
+ * heard: what gets lost is a dial of 20, but never that the count has begun anew. */
 static void outcome_add(const struct link *link, bool failed)
 {
     uint32_t *outcomes = &link->shared->outcomes, before = dp_load(outcomes);
+    uint32_t after = (before << 1 | failed) & ((1U << OUTCOMES) - 1);
     if (before || failed)
-        dp_store(outcomes, (before << 1 | failed) & ((1U << OUTCOMES) - 1));
+        __atomic_compare_exchange_n(outcomes, &before, after, false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED);
 }
 
 /* What began before the link became another says nothing of it. */

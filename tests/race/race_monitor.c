@@ -24,10 +24,11 @@ static void result(bool ok, const char *what)
     failed |= !ok;
 }
 
-/* What dialer-iface has for its options. */
+/* What dialer-iface has for its options; those behind the first two are not given. */
 struct iface_conf {
     struct dp_str interface;
     struct dp_addr address;
+    uint64_t more[32];
 };
 
 static struct iface_conf by(const char *device)
@@ -113,6 +114,8 @@ static void case_picks(const char *file, bool steady, const char *what)
 {
     const struct dp_plugin *iface = fake_load("dialer-iface.so");
     struct iface_conf a = by("a0"), b = by("b0"), c = by("c0");
+    if (iface->conf_size > sizeof a)
+        abort();
     struct fake_world w = {.balancer = fake_load(file),
                            .balancer_conf = &(uint32_t){0},
                            .link = {{.name = "a", .weight = 5, .plugin = iface, .conf = &a},
