@@ -122,7 +122,7 @@ otherwise have the defaults they are packaged with; microsocks cannot log less, 
   page tables, less what the client's and the server's sockets take without a proxy. Afterwards
   every connection is used once more.
 - **dispatch-host+living** is dispatch-host with stickiness by client and host, and a health
-  check a second; only what a connection costs is counted of it.
+  check every ten seconds; only what a connection costs is counted of it.
 - **danted+module** is danted with dispatch-dante(8) preloaded and one link, which leads the same way
   out; only what a connection costs is measured of it.
 - **Counts** come from strace and callgrind, by the growth from one number of connections to

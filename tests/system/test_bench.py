@@ -242,7 +242,7 @@ def runs(t):
 
 
 @case("bench/run counts what the module costs danted's request child",
-      needs=("setpriv", "ip", "valgrind", "danted"))
+      needs=("setpriv", "ip", "valgrind", "danted"), long=True)
 def module(t):
     del t
     if os.environ.get("DISPATCH_SANITIZERS", "no") != "no":

@@ -121,7 +121,7 @@ def other_family(t):
 
 
 @table("black-holed: one client waits, then nobody does, and it comes back",
-       [("rr", "balancer: rr"), ("leastconn", "balancer: leastconn")])
+       [("rr", "balancer: rr"), ("leastconn", "balancer: leastconn")], long=("leastconn",))
 def black_hole_learned(t, pool):
     w = World(t)
     port = w.serve(servers.tell).port

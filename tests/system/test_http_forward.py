@@ -646,7 +646,7 @@ def drained(t):
 # ---- however it is cut ----
 
 
-@case("however requests and answers are cut, the same bytes come out", limit=120)
+@case("however requests and answers are cut, the same bytes come out", limit=120, long=True)
 def cuts(t):
     w, h = start(t)
     pieces = http.chunked(b"abc", body_of(3000), b"z")

@@ -75,7 +75,8 @@ def broken_and_back(t, w, host, port, fault, cure, limit_s):
     return load, back + again
 
 
-@table("50 connections a second", FAULTS)
+# What the kernel tells of is much alike: test_monitor.py has each of those without the load.
+@table("50 connections a second", FAULTS, long=("address gone", "interface gone", "route gone"))
 def under_load(t, fault, cure, limit_s, was_out):
     w = World(t)
     told_port = w.serve(servers.tell).port

@@ -193,7 +193,7 @@ class Load:
 
 @table("1 in", [("%d, %s" % (n, "1 worker" if w == 1 else "%d workers" % w), n, w)
                 for n in (20, 100, 1000) for w in (1, 4)], needs=["dnsmasq", "microsocks"],
-       limit=120)
+       limit=120, long=("20, 4 workers", "100, 1 worker", "1000, 1 worker"))
 def one_in(t, every, workers):
     load = Load(t, workers)
     host = load.host

@@ -391,7 +391,7 @@ def keeps_time(c, started, least, most, what):
     check(ended != "open" and took >= least, "%s ends in its time" % what, ended, took)
 
 
-@table("the clock jumps by hours: limits keep their time", JUMPS)
+@table("the clock jumps by hours: limits keep their time", JUMPS, long=("back",))
 def clock_limits(t, seconds):
     p = place(t)
     clock, host = jumping(t, config(ONE, more="timeouts: {handshake: 2s, idle: 3s}"))
@@ -408,7 +408,7 @@ def clock_limits(t, seconds):
     keeps_time(idle, at, 2.5, 6.5, "the idle limit")  # looked at every 2 s
 
 
-@table("the clock jumps by hours: open tunnels live", JUMPS)
+@table("the clock jumps by hours: open tunnels live", JUMPS, long=("back",))
 def clock_tunnels(t, seconds):
     p = place(t)
     clock, host = jumping(t, config(BOTH))
@@ -420,7 +420,7 @@ def clock_tunnels(t, seconds):
         equal(len(client.links_of(2, host.addr, TARGET, p.told.port)), 2, "new ones work")
 
 
-@table("the clock jumps by hours: dials, look-ups and the drain keep their time", JUMPS)
+@table("the clock jumps by hours: dials, look-ups and the drain keep their time", JUMPS, long=("back",))
 def clock_dials(t, seconds):
     p = place(t)
     dns.NameServer(t, [("a", p.world.a.ns, p.world.a.gw)], {"known.test": [TARGET]},
@@ -454,7 +454,7 @@ def clock_dials(t, seconds):
 
 # ---- suspension ----
 
-@table("suspended for seconds: all live", [("1 worker", 1), ("4 workers", 4)])
+@table("suspended for seconds: all live", [("1 worker", 1), ("4 workers", 4)], long=("1 worker",))
 def suspended(t, workers):
     p = place(t)
     total, taken = 1 << 25, 100000

@@ -75,14 +75,16 @@ def case(name, limit=CASE_LIMIT_S, needs=(), long=False):
     return register
 
 
-def table(name, rows, **keywords):
-    """Registers one case for each row; the row's first item ends the name, the rest are passed."""
+def table(name, rows, long=(), **keywords):
+    """Registers one case for each row; the row's first item ends the name, the rest are passed. Those
+    named in `long` are long cases."""
 
     def register(func):
         for row in rows:
             def one(t, row=row):
                 func(t, *row[1:])
-            case("%s: %s" % (name, row[0]), **keywords)(one)
+            case("%s: %s" % (name, row[0]), long=long is True or row[0] in (long or ()),
+                 **keywords)(one)
         return func
 
     return register
