@@ -59,6 +59,7 @@ struct conf_link {
     uint32_t max_connections;    /* 0: no limit */
     uint32_t max_per_dest;       /* to one destination; 0: no limit */
     bool fast_open;              /* TCP fast open to the dialer's server */
+    uint32_t send_proxy;         /* version of the PROXY protocol's header sent first; 0: none */
     bool keep;                   /* its connections stay when its interface goes down */
     int64_t slow_start;          /* ns until it has its full share when it is back; 0: at once */
     bool implicit;               /* made for `action: direct`: not in the file */

@@ -123,6 +123,7 @@ static void dump_dns(const struct conf_link *link, FILE *out)
 
 static void dump_link(const struct dump *d, const struct conf_link *link)
 {
+    static const char *const send_proxy[] = {"no", "v1", "v2"};
     char slow_start[UNITS_TEXT];
     fputs("  ", d->out);
     print_link_name(d, link);
@@ -137,6 +138,7 @@ static void dump_link(const struct dump *d, const struct conf_link *link)
     fprintf(d->out, "    max-per-destination: %" PRIu32 "\n", link->max_per_dest);
     fprintf(d->out, "    fast-open: %s\n", link->fast_open ? "yes" : "no");
     fprintf(d->out, "    on-down: %s\n", link->keep ? "keep" : "reset");
+    fprintf(d->out, "    send-proxy: %s\n", send_proxy[link->send_proxy]);
     fprintf(d->out, "    slow-start: %s\n", units_duration_text(link->slow_start, slow_start));
     if (link->via) {
         fputs("    via: ", d->out);

@@ -30,6 +30,7 @@ static void expect_same_links(const struct config *a, const struct config *b)
     for (size_t i = 0; i < a->n_links; i++) {
         const struct conf_link *x = &a->link[i], *y = &b->link[i];
         cr_expect(x->weight == y->weight && x->max_connections == y->max_connections);
+        cr_expect(x->send_proxy == y->send_proxy);
         cr_expect(x->slow_start == y->slow_start && x->max_per_dest == y->max_per_dest);
         cr_expect(conf_instance_equal(&x->dialer, &y->dialer), "%s", x->name);
         cr_expect((!x->via && !y->via) ||

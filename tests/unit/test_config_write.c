@@ -39,6 +39,7 @@ static void expect_handed_on(const struct config *a)
     for (size_t i = 0; i < a->n_links; i++) {
         cr_expect_str_eq(a->link[i].name, b->link[i].name);
         cr_expect_eq(a->link[i].fast_open, b->link[i].fast_open);
+        cr_expect_eq(a->link[i].send_proxy, b->link[i].send_proxy);
         cr_expect_eq(a->link[i].keep, b->link[i].keep);
         cr_expect_eq(conf_link_hash(&a->link[i]), conf_link_hash(&b->link[i]));
     }
@@ -63,6 +64,7 @@ Test(config_write, every_section_and_type)
               "        slow-start: 1500ms, max-per-destination: 6,\n"
               "        health-check: {dns: example.com, timeout: 1500ms, rise: 5}}\n"
               "  vps: {dialer: socks, server: prüfung.example:1080, via: wifi, fast-open: yes,\n"
+              "        send-proxy: v2,\n"
               "        health-check: no}\n"
               "  tun: {dialer: socks, server: \"[fe80::1%lo]:80\", resolve: local, via: vps,\n"
               "        health-check: {http: \"http://[2001:db8::1]:81/a?b:\", status: 204}}\n"
@@ -199,6 +201,7 @@ Test(config_hash, what_makes_another_link_or_pool)
         {", password: secret", "", false, true, false},
         {"password: secret", "password: ''", false, true, false},
         {"fast-open: yes", "fast-open: no", false, true, false},
+        {"fast-open: yes", "fast-open: yes, send-proxy: v1", false, true, false},
         {"via: wifi, fast-open", "fast-open", false, true, false},
         {"order: block", "order: smooth", false, false, true},
         {", order: block", ", balancer: leastconn", false, false, true},
