@@ -27,6 +27,8 @@ void run_listen(struct config *config, struct conf_listener *own)
     own->listen.port = 0;
     own->allow = NULL;
     own->n_allow = 0;
+    own->proxies = NULL;
+    own->n_proxies = 0;
     own->users = NULL;
     config->listener = own;
     config->n_listeners = 1;

@@ -128,6 +128,9 @@ struct conf_listener {
     unsigned protocols;
     const struct addr_net *allow; /* client networks; n_allow 0: everybody */
     size_t n_allow;
+    const struct addr_net
+        *proxies; /* peers that say by the PROXY protocol whose connection it is */
+    size_t n_proxies;
     const struct conf_users *users; /* NULL: nobody has to log in */
     bool early_reply;               /* success is told before there is any */
     uint32_t max_per_client;        /* connections of one address at once; 0: no limit */

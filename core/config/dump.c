@@ -75,13 +75,13 @@ static void dump_top(const struct config *config, FILE *out)
     dump_check(config->check, "", out);
 }
 
-static void dump_allow(const struct conf_listener *listener, FILE *out)
+static void dump_networks(const char *key, const struct addr_net *net, size_t n, FILE *out)
 {
     char text[ADDR_TEXT];
-    fputs("    allow: [", out);
-    for (size_t i = 0; i < listener->n_allow; i++) {
-        addr_ip_text(&listener->allow[i].addr, text);
-        fprintf(out, "%s\"%s/%u\"", i ? ", " : "", text, listener->allow[i].bits);
+    fprintf(out, "    %s: [", key);
+    for (size_t i = 0; i < n; i++) {
+        addr_ip_text(&net[i].addr, text);
+        fprintf(out, "%s\"%s/%u\"", i ? ", " : "", text, net[i].bits);
     }
     fputs("]\n", out);
 }
@@ -99,9 +99,11 @@ static void dump_listener(const struct dump *d, const struct conf_listener *list
     print_text(listener->pool->name, out);
     fprintf(out, "\n    protocols: [%s]\n", conf_protocols_text(listener->protocols, protocols));
     if (listener->n_allow)
-        dump_allow(listener, out);
+        dump_networks("allow", listener->allow, listener->n_allow, out);
     else if (!addr_is_loopback(&listener->listen) && !users)
         fputs("    open: yes\n", out);
+    if (listener->n_proxies)
+        dump_networks("proxy-protocol", listener->proxies, listener->n_proxies, out);
     if (users) {
         fputs("    users-file: ", out);
         print_text(users, out);

@@ -10,7 +10,7 @@
 struct listener_keys {
     struct dp_addr listen;
     struct dp_str pool, users_file;
-    struct dp_list protocols, allow;
+    struct dp_list protocols, allow, proxies;
     uint8_t open, early_reply;
     uint32_t max_per_client;
 };
@@ -41,7 +41,11 @@ static const struct dp_opt listener_opts[] = {
      .offset = offsetof(struct listener_keys, users_file),
      .min = 1,
      .max = PATH_MAX - 1},
-    {.name = "proxy-protocol", .type = OPTION_LATER},
+    {.name = "proxy-protocol",
+     .type = DP_LIST,
+     .offset = offsetof(struct listener_keys, proxies),
+     .min = 1,
+     .max = TREE_NODES_MAX},
 };
 static const struct option_table listener_table = OPTION_TABLE(listener_opts);
 
@@ -93,18 +97,18 @@ static unsigned listener_protocols(const struct option_scope *scope, const struc
     return protocols;
 }
 
-static void listener_allow(const struct option_scope *scope, const struct dp_list *list,
-                           struct conf_listener *listener)
+/* Those that a list names. */
+static const struct addr_net *networks(const struct option_scope *scope, const char *key,
+                                       const struct dp_list *list)
 {
-    const struct tree_node *node = tree_find(scope->map, "allow");
+    const struct tree_node *node = tree_find(scope->map, key);
     struct addr_net *net = memory_alloc(scope->memory, list->n * sizeof *net);
     for (uint32_t i = 0; net && i < list->n; i++)
         if (addr_parse_net(&net[i], list->item[i].p, list->item[i].len) < 0)
-            option_error(scope, tree_item(node, i), "allow",
+            option_error(scope, tree_item(node, i), key,
                          "\"%s\" is not a network, as 192.168.1.0/24 or 2001:db8::/32",
                          list->item[i].p);
-    listener->allow = net;
-    listener->n_allow = list->n;
+    return net;
 }
 
 /* Who may come in is asked for wherever others than this machine's own programs can. */
@@ -213,7 +217,10 @@ static void listener_build(struct build *b, const struct tree_node *entry,
     listener->early_reply = keys->early_reply;
     check_early_reply(&scope, listener);
     listener->pool = build_pool(b, &scope, &keys->pool);
-    listener_allow(&scope, &keys->allow, listener);
+    listener->allow = networks(&scope, "allow", &keys->allow);
+    listener->n_allow = keys->allow.n;
+    listener->proxies = networks(&scope, "proxy-protocol", &keys->proxies);
+    listener->n_proxies = keys->proxies.n;
     if (keys->users_file.p) {
         listener->users = build_users(b, &scope, keys->users_file.p);
         check_users(&scope, listener);

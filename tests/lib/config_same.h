@@ -8,6 +8,14 @@
 #include "config/config.h"
 #include <criterion/criterion.h>
 
+static void expect_same_networks(const struct addr_net *x, size_t n_x, const struct addr_net *y,
+                                 size_t n_y)
+{
+    cr_assert_eq(n_x, n_y);
+    for (size_t i = 0; i < n_x; i++)
+        cr_expect(addr_equal(&x[i].addr, &y[i].addr) && x[i].bits == y[i].bits);
+}
+
 static void expect_same_listeners(const struct config *a, const struct config *b)
 {
     cr_assert_eq(a->n_listeners, b->n_listeners);
@@ -17,10 +25,8 @@ static void expect_same_listeners(const struct config *a, const struct config *b
         cr_expect_str_eq(x->pool->name, y->pool->name);
         cr_expect(addr_equal(&x->listen, &y->listen) && x->protocols == y->protocols);
         cr_expect_eq(x->max_per_client, y->max_per_client);
-        cr_assert_eq(x->n_allow, y->n_allow);
-        for (size_t k = 0; k < x->n_allow; k++)
-            cr_expect(addr_equal(&x->allow[k].addr, &y->allow[k].addr) &&
-                      x->allow[k].bits == y->allow[k].bits);
+        expect_same_networks(x->allow, x->n_allow, y->allow, y->n_allow);
+        expect_same_networks(x->proxies, x->n_proxies, y->proxies, y->n_proxies);
     }
 }
 
