@@ -75,15 +75,34 @@ static void dump_top(const struct config *config, FILE *out)
     dump_check(config->check, "", out);
 }
 
-static void dump_networks(const char *key, const struct addr_net *net, size_t n, FILE *out)
+static void dump_networks(const char *key, const struct addr_net *net, size_t n, bool unix_too,
+                          FILE *out)
 {
     char text[ADDR_TEXT];
-    fprintf(out, "    %s: [", key);
+    fprintf(out, "    %s: [%s", key, unix_too ? n ? "unix, " : "unix" : "");
     for (size_t i = 0; i < n; i++) {
         addr_ip_text(&net[i].addr, text);
         fprintf(out, "%s\"%s/%u\"", i ? ", " : "", text, net[i].bits);
     }
     fputs("]\n", out);
+}
+
+static void dump_listen(const struct conf_listener *listener, FILE *out)
+{
+    if (listener->handed)
+        fprintf(out, "\"fd:%s\"", listener->handed);
+    else
+        print_addr(&listener->listen, out);
+    if (listener->mode)
+        fprintf(out, "\n    mode: \"%04" PRIo32 "\"", listener->mode);
+}
+
+/* Does a file have to say so? */
+static bool is_open(const struct conf_listener *listener, bool has_users)
+{
+    if (listener->handed)
+        return listener->open;
+    return !has_users && !conf_listens_unix(listener) && !addr_is_loopback(&listener->listen);
 }
 
 static void dump_listener(const struct dump *d, const struct conf_listener *listener)
@@ -94,16 +113,17 @@ static void dump_listener(const struct dump *d, const struct conf_listener *list
     fputs("  ", out);
     print_text(listener->name, out);
     fputs(":\n    listen: ", out);
-    print_addr(&listener->listen, out);
+    dump_listen(listener, out);
     fputs("\n    pool: ", out);
     print_text(listener->pool->name, out);
     fprintf(out, "\n    protocols: [%s]\n", conf_protocols_text(listener->protocols, protocols));
     if (listener->n_allow)
-        dump_networks("allow", listener->allow, listener->n_allow, out);
-    else if (!addr_is_loopback(&listener->listen) && !users)
+        dump_networks("allow", listener->allow, listener->n_allow, false, out);
+    else if (is_open(listener, users != NULL))
         fputs("    open: yes\n", out);
-    if (listener->n_proxies)
-        dump_networks("proxy-protocol", listener->proxies, listener->n_proxies, out);
+    if (listener->n_proxies || listener->unix_proxies)
+        dump_networks("proxy-protocol", listener->proxies, listener->n_proxies,
+                      listener->unix_proxies, out);
     if (users) {
         fputs("    users-file: ", out);
         print_text(users, out);

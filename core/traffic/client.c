@@ -27,6 +27,8 @@ static bool is_in(const struct addr_net *net, size_t n, const struct dp_addr *cl
 
 bool client_is_proxy(const struct conf_listener *conf, const struct dp_addr *peer)
 {
+    if (!peer->salen)
+        return conf->unix_proxies;
     return is_in(conf->proxies, conf->n_proxies, peer);
 }
 

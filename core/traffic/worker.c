@@ -238,8 +238,9 @@ static bool accept_one(struct acceptor *a)
     int fd = accept4(a->io.fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return accept_failed(a->worker, errno);
-    struct dp_addr client;
-    addr_from_sockaddr(&client, (const struct sockaddr *)&sa, len);
+    struct dp_addr client = {.salen = 0};
+    if (sa.ss_family != AF_UNIX)
+        addr_from_sockaddr(&client, (const struct sockaddr *)&sa, len);
     addr_unmap(&client);
     accepted(a, fd, &client);
     return true;

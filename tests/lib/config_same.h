@@ -25,6 +25,10 @@ static void expect_same_listeners(const struct config *a, const struct config *b
         cr_expect_str_eq(x->pool->name, y->pool->name);
         cr_expect(addr_equal(&x->listen, &y->listen) && x->protocols == y->protocols);
         cr_expect_eq(x->max_per_client, y->max_per_client);
+        cr_expect(x->mode == y->mode && x->unix_proxies == y->unix_proxies);
+        cr_assert_eq(!x->handed, !y->handed);
+        if (x->handed)
+            cr_expect_str_eq(x->handed, y->handed);
         expect_same_networks(x->allow, x->n_allow, y->allow, y->n_allow);
         expect_same_networks(x->proxies, x->n_proxies, y->proxies, y->n_proxies);
     }

@@ -134,6 +134,7 @@ SAMPLES = {
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
     "open": "no", "early-reply": "yes", "users-file": "users",
     "max-connections-per-client": "40", "fast-open": "yes",
+    "mode": "0660, listen: unix:main.sock",
     "proxy-protocol": "[192.0.2.1, \"::1\"]",
     "send-proxy": "v2",
     "on-down": "keep", "health-check": "{tcp: \"192.0.2.1:443\"}", "tcp": "\"[2001:db8::1]:443\"",
