@@ -23,10 +23,15 @@ void run_listen(struct config *config, struct conf_listener *own)
 {
     static const char loopback[] = "127.0.0.1";
     *own = config->listener[0];
+    own->handed = NULL;
+    own->mode = 0;
     addr_parse_ip(&own->listen, loopback, sizeof loopback - 1);
     own->listen.port = 0;
     own->allow = NULL;
     own->n_allow = 0;
+    own->proxies = NULL;
+    own->n_proxies = 0;
+    own->unix_proxies = false;
     own->users = NULL;
     config->listener = own;
     config->n_listeners = 1;

@@ -2,6 +2,7 @@
  * serve.c: dispatch-host at work.
  */
 #include "serve.h"
+#include "activation.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "interfaces.h"
@@ -98,6 +99,16 @@ static struct config *config_make(const struct options *o, const struct plugin_s
 struct config *host_config(const struct options *o, struct conf_errors *errors)
 {
     return config_make(o, &loader_source, errors);
+}
+
+/* With the sockets of the service manager; a command has its own listener. */
+static struct config *config_to_serve(const struct options *o, struct conf_errors *errors)
+{
+    struct config *config = host_config(o, errors);
+    if (!config || o->command || activation_find(config, errors) == 0)
+        return config;
+    config_free(config);
+    return NULL;
 }
 
 static void errors_log(const struct conf_errors *errors)
@@ -252,7 +263,7 @@ static void reload(struct host *h)
     struct config *config = NULL;
     notify_reloading();
     if (reload_check(h->options))
-        config = host_config(h->options, &errors);
+        config = config_to_serve(h->options, &errors);
     if (config && config->workers != workers)
         log_line(LOG_WARN, "config", "workers: takes effect at the next start");
     if (config && server_apply(h->server, config, &errors) == 0) {
@@ -277,10 +288,10 @@ static void drain_over(struct io_timer *t)
     stop((char *)t - offsetof(struct host, drain));
 }
 
-static void accept_no_more(struct host *h)
+static void accept_no_more(struct host *h, bool taken_over)
 {
     if (!h->stopping)
-        server_drain(h->server, stop, h);
+        server_drain(h->server, taken_over, stop, h);
     h->stopping = true;
 }
 
@@ -293,7 +304,7 @@ static void drain(struct host *h)
     notify_stopping();
     h->drain.fire = drain_over;
     io_timer(io, &h->drain, io_now(io) + limit);
-    accept_no_more(h);
+    accept_no_more(h, false);
 }
 
 /* ---- a new program in our place ---- */
@@ -308,7 +319,7 @@ static void upgrade_over(void *ctx, pid_t pid)
     log_line(LOG_INFO, "host",
              "process %ld serves from now on; connections go on here to their end", (long)pid);
     notify_handed_over(pid);
-    accept_no_more(h);
+    accept_no_more(h, true);
 }
 
 static void upgrade(struct host *h)
@@ -374,7 +385,7 @@ static void descriptors_raise(struct rlimit *before)
 static int host_begin(struct host *h)
 {
     struct conf_errors errors = {0};
-    struct config *config = host_config(h->options, &errors);
+    struct config *config = config_to_serve(h->options, &errors);
     int status = EXIT_CONFIG;
     if (config) {
         status = 1;
@@ -442,7 +453,7 @@ int host_serve(const struct options *o)
         log_line(LOG_ERROR, "host", "cannot make an event loop: out of memory or descriptors");
         return 1;
     }
-    upgrade_begin();
+    activation_begin(upgrade_begin());
     signal(SIGPIPE, SIG_IGN);
     descriptors_raise(&h.origin.files);
     status = host_run(&h);

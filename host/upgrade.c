@@ -6,6 +6,7 @@
  * it serves.
  */
 #include "upgrade.h"
+#include "activation.h"
 #include "traffic/listen.h"
 
 #include <errno.h>
@@ -45,14 +46,16 @@ static void take(const char *numbers)
     }
 }
 
-void upgrade_begin(void)
+bool upgrade_begin(void)
 {
     ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
     program[len > 0 ? len : 0] = '\0';
     char *given = getenv(VARIABLE), *end;
-    if (given && strtol(given, &end, 10) == (long)getppid() && *end == ':')
+    bool upgraded = given && strtol(given, &end, 10) == (long)getppid() && *end == ':';
+    if (upgraded)
         take(end + 1);
     unsetenv(VARIABLE);
+    return upgraded;
 }
 
 void upgrade_say_ready(void)
@@ -116,6 +119,9 @@ static int spawn_with(pid_t *pid, char *const *argv, char *const *environment, i
     err = posix_spawn_file_actions_adddup2(&actions, pipe_end, pipe_end);
     for (size_t i = 0; i < n && !err; i++)
         err = posix_spawn_file_actions_adddup2(&actions, fd[i], fd[i]);
+    for (int i = 0; i < activation_count() && !err; i++)
+        err =
+            posix_spawn_file_actions_adddup2(&actions, ACTIVATION_FIRST + i, ACTIVATION_FIRST + i);
     if (!err)
         err = run_spawn(pid, program, argv, environment, &actions, origin);
     posix_spawn_file_actions_destroy(&actions);
@@ -147,7 +153,7 @@ int upgrade_start(struct upgrade *u, char *const *argv, const struct server *ser
         free(fd);
         return err;
     }
-    server_listen_fds(server, fd);
+    n = server_listen_fds(server, fd);
     err = spawn(&u->pid, argv, ends[1], fd, n, origin);
     free(fd);
     close(ends[1]);

@@ -14,8 +14,8 @@
 #include "traffic/server.h"
 
 /* In every program, at its start: remembers where the program's file is, and takes what an old one
- * may have handed over. */
-void upgrade_begin(void);
+ * may have handed over. Returns whether there is one. */
+bool upgrade_begin(void);
 /* When it serves: closes handed sockets that it had no use for, and tells the old program. */
 void upgrade_say_ready(void);
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The includes run one way only: base <- proto; base <- config <- plugin <- route <- traffic <-
-# admin <- host, and traffic uses proto. Plugins include the public header, the system's, and what
+# admin <- host, and route and traffic use proto. Plugins include the public header, the system's, and what
 # lies beside them.
 set -u
 cd "${SRCDIR:?}" || exit 99
@@ -35,7 +35,7 @@ layer "base includes only base" core/base base
 layer "proto includes only base" core/proto base proto
 layer "config includes only base" core/config base config
 layer "plugin includes down to config" core/plugin base config plugin
-layer "route includes down to plugin" core/route base config plugin route
+layer "route includes down to plugin, and proto" core/route base proto config plugin route
 layer "traffic includes down to route, and proto" \
     core/traffic base proto config plugin route traffic
 layer "host includes core" host . dante import base proto config plugin route traffic admin host

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 static struct sockaddr_in *addr_v4(struct dp_addr *a)
 {
@@ -62,12 +63,24 @@ void addr_from_name(struct dp_addr *a, const char *name, size_t len, uint16_t po
     a->port = port;
 }
 
+int addr_from_path(struct dp_addr *a, const char *path)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+    if (len > ADDR_PATH_MAX)
+        return -1;
+    memcpy(sa.sun_path, path, len + 1);
+    addr_from_sockaddr(a, (const struct sockaddr *)&sa,
+                       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1));
+    return 0;
+}
+
 void addr_set_port(struct dp_addr *a, uint16_t port)
 {
     a->port = port;
-    if (a->salen && a->sa.ss_family == AF_INET)
+    if (addr_family(a) == AF_INET)
         addr_v4(a)->sin_port = htons(port);
-    else if (a->salen)
+    else if (addr_family(a) == AF_INET6)
         addr_v6(a)->sin6_port = htons(port);
 }
 
@@ -175,6 +188,16 @@ int addr_family(const struct dp_addr *a)
     return a->salen ? a->sa.ss_family : AF_UNSPEC;
 }
 
+static bool is_ip(const struct dp_addr *a)
+{
+    return addr_family(a) == AF_INET || addr_family(a) == AF_INET6;
+}
+
+static bool is_unix(const struct dp_addr *a)
+{
+    return addr_family(a) == AF_UNIX;
+}
+
 void addr_unmap(struct dp_addr *a)
 {
     if (addr_family(a) != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&addr_v6(a)->sin6_addr))
@@ -199,12 +222,12 @@ bool addr_is_loopback(const struct dp_addr *a)
 bool addr_is_any(const struct dp_addr *a)
 {
     static const uint8_t zero[16];
-    return a->salen && memcmp(addr_bytes(a), zero, addr_family(a) == AF_INET ? 4 : 16) == 0;
+    return is_ip(a) && memcmp(addr_bytes(a), zero, addr_family(a) == AF_INET ? 4 : 16) == 0;
 }
 
 bool addr_same_ip(const struct dp_addr *a, const struct dp_addr *b)
 {
-    if (!a->salen || !b->salen || a->sa.ss_family != b->sa.ss_family)
+    if (!is_ip(a) || addr_family(a) != addr_family(b))
         return false;
     return memcmp(addr_bytes(a), addr_bytes(b), a->sa.ss_family == AF_INET ? 4 : 16) == 0;
 }
@@ -219,6 +242,8 @@ bool addr_equal(const struct dp_addr *a, const struct dp_addr *b)
 {
     if (a->port != b->port)
         return false;
+    if (is_unix(a) || is_unix(b))
+        return a->salen == b->salen && memcmp(&a->sa, &b->sa, a->salen) == 0;
     if (a->salen || b->salen)
         return addr_same_ip(a, b) && addr_scope(a) == addr_scope(b);
     if (a->name_len != b->name_len)
@@ -235,6 +260,20 @@ bool addr_in_net(const struct dp_addr *a, const struct addr_net *net)
     if (memcmp(ip, want, whole) != 0)
         return false;
     return rest == 0 || (ip[whole] ^ want[whole]) >> (8 - rest) == 0;
+}
+
+/* What has no file has a name behind a NUL (unix(7)). */
+static const char *path_text(const struct dp_addr *a, char buf[ADDR_TEXT])
+{
+    const size_t before = offsetof(struct sockaddr_un, sun_path);
+    const char *path = ((const struct sockaddr_un *)&a->sa)->sun_path;
+    size_t len = a->salen > before ? a->salen - before : 0;
+    bool abstract = len > 0 && !*path;
+    if (!abstract)
+        len = strnlen(path, len);
+    int start = snprintf(buf, ADDR_TEXT, "unix:%s", abstract ? "@" : "");
+    log_escape(buf + start, ADDR_TEXT - (size_t)start, path + abstract, len - abstract);
+    return buf;
 }
 
 const char *addr_ip_text(const struct dp_addr *a, char buf[ADDR_TEXT])
@@ -256,6 +295,8 @@ const char *addr_ip_text(const struct dp_addr *a, char buf[ADDR_TEXT])
 const char *addr_text(const struct dp_addr *a, char buf[ADDR_TEXT])
 {
     bool v6 = addr_family(a) == AF_INET6;
+    if (is_unix(a))
+        return path_text(a, buf);
     addr_ip_text(a, buf + v6);
     size_t len = strlen(buf + v6) + v6;
     if (v6)

@@ -64,6 +64,10 @@ const struct conf_pool *build_pool(const struct build *b, const struct option_sc
 unsigned build_protocol(const struct option_scope *scope, const struct tree_node *node,
                         const char *key, const char *name);
 
+/* Where it listens; `mode` as it stands in the file. False: that is not known, after a mistake. */
+bool build_listen(const struct option_scope *scope, const struct dp_str *mode,
+                  struct conf_listener *listener);
+
 /* The users in the file at `path`, with their pools. NULL after reporting a mistake. */
 const struct conf_users *build_users(const struct build *b, const struct option_scope *scope,
                                      const char *path);

@@ -59,6 +59,7 @@ struct conf_link {
     uint32_t max_connections;    /* 0: no limit */
     uint32_t max_per_dest;       /* to one destination; 0: no limit */
     bool fast_open;              /* TCP fast open to the dialer's server */
+    uint32_t send_proxy;         /* version of the PROXY protocol's header sent first; 0: none */
     bool keep;                   /* its connections stay when its interface goes down */
     int64_t slow_start;          /* ns until it has its full share when it is back; 0: at once */
     bool implicit;               /* made for `action: direct`: not in the file */
@@ -123,16 +124,36 @@ enum { PROTO_SOCKS5 = 1, PROTO_RAW = 2, PROTO_SOCKS4 = 4, PROTO_HTTP = 8 };
 
 struct conf_listener {
     const char *name;
-    struct dp_addr listen;
+    struct dp_addr listen; /* of a handed one not known, until the host has found it */
+    const char *handed; /* the name or number of a socket the service manager has opened; or NULL */
+    int handed_fd;      /* that socket; not the listener's own */
+    uint32_t mode;      /* permissions of a unix socket's file; 0: as the umask leaves them */
     const struct conf_pool *pool;
     unsigned protocols;
     const struct addr_net *allow; /* client networks; n_allow 0: everybody */
     size_t n_allow;
+    const struct addr_net
+        *proxies; /* peers that say by the PROXY protocol whose connection it is */
+    size_t n_proxies;
+    bool unix_proxies;              /* so are all whose end is a unix socket */
+    bool open;                      /* for everybody */
     const struct conf_users *users; /* NULL: nobody has to log in */
     bool early_reply;               /* success is told before there is any */
     uint32_t max_per_client;        /* connections of one address at once; 0: no limit */
     const struct tree_node *node;   /* of `listen` */
 };
+
+static inline bool conf_listens_unix(const struct conf_listener *listener)
+{
+    return addr_family(&listener->listen) == AF_UNIX;
+}
+
+/* Can others than this machine's own programs come in, though nobody has said who may? */
+bool conf_listener_exposed(const struct conf_listener *listener);
+#define CONF_EXPOSED                                                                            \
+    "others than this machine can reach this address: say `allow: [NETWORK, ...]` for whom it " \
+    "is, "                                                                                      \
+    "`users-file: FILE` for those who log in, or `open: yes` for everybody"
 
 struct conf_ports {
     uint16_t from, to;

@@ -75,15 +75,34 @@ static void dump_top(const struct config *config, FILE *out)
     dump_check(config->check, "", out);
 }
 
-static void dump_allow(const struct conf_listener *listener, FILE *out)
+static void dump_networks(const char *key, const struct addr_net *net, size_t n, bool unix_too,
+                          FILE *out)
 {
     char text[ADDR_TEXT];
-    fputs("    allow: [", out);
-    for (size_t i = 0; i < listener->n_allow; i++) {
-        addr_ip_text(&listener->allow[i].addr, text);
-        fprintf(out, "%s\"%s/%u\"", i ? ", " : "", text, listener->allow[i].bits);
+    fprintf(out, "    %s: [%s", key, unix_too ? n ? "unix, " : "unix" : "");
+    for (size_t i = 0; i < n; i++) {
+        addr_ip_text(&net[i].addr, text);
+        fprintf(out, "%s\"%s/%u\"", i ? ", " : "", text, net[i].bits);
     }
     fputs("]\n", out);
+}
+
+static void dump_listen(const struct conf_listener *listener, FILE *out)
+{
+    if (listener->handed)
+        fprintf(out, "\"fd:%s\"", listener->handed);
+    else
+        print_addr(&listener->listen, out);
+    if (listener->mode)
+        fprintf(out, "\n    mode: \"%04" PRIo32 "\"", listener->mode);
+}
+
+/* Does a file have to say so? */
+static bool is_open(const struct conf_listener *listener, bool has_users)
+{
+    if (listener->handed)
+        return listener->open;
+    return !has_users && !conf_listens_unix(listener) && !addr_is_loopback(&listener->listen);
 }
 
 static void dump_listener(const struct dump *d, const struct conf_listener *listener)
@@ -94,14 +113,17 @@ static void dump_listener(const struct dump *d, const struct conf_listener *list
     fputs("  ", out);
     print_text(listener->name, out);
     fputs(":\n    listen: ", out);
-    print_addr(&listener->listen, out);
+    dump_listen(listener, out);
     fputs("\n    pool: ", out);
     print_text(listener->pool->name, out);
     fprintf(out, "\n    protocols: [%s]\n", conf_protocols_text(listener->protocols, protocols));
     if (listener->n_allow)
-        dump_allow(listener, out);
-    else if (!addr_is_loopback(&listener->listen) && !users)
+        dump_networks("allow", listener->allow, listener->n_allow, false, out);
+    else if (is_open(listener, users != NULL))
         fputs("    open: yes\n", out);
+    if (listener->n_proxies || listener->unix_proxies)
+        dump_networks("proxy-protocol", listener->proxies, listener->n_proxies,
+                      listener->unix_proxies, out);
     if (users) {
         fputs("    users-file: ", out);
         print_text(users, out);
@@ -123,6 +145,7 @@ static void dump_dns(const struct conf_link *link, FILE *out)
 
 static void dump_link(const struct dump *d, const struct conf_link *link)
 {
+    static const char *const send_proxy[] = {"no", "v1", "v2"};
     char slow_start[UNITS_TEXT];
     fputs("  ", d->out);
     print_link_name(d, link);
@@ -137,6 +160,7 @@ static void dump_link(const struct dump *d, const struct conf_link *link)
     fprintf(d->out, "    max-per-destination: %" PRIu32 "\n", link->max_per_dest);
     fprintf(d->out, "    fast-open: %s\n", link->fast_open ? "yes" : "no");
     fprintf(d->out, "    on-down: %s\n", link->keep ? "keep" : "reset");
+    fprintf(d->out, "    send-proxy: %s\n", send_proxy[link->send_proxy]);
     fprintf(d->out, "    slow-start: %s\n", units_duration_text(link->slow_start, slow_start));
     if (link->via) {
         fputs("    via: ", d->out);

@@ -57,6 +57,7 @@ uint64_t conf_link_hash(const struct conf_link *link)
     hash_text(&hash, link->name);
     hash_instance(&hash, &link->dialer);
     hash_add(&hash, &fast_open, sizeof fast_open);
+    hash_add(&hash, &link->send_proxy, sizeof link->send_proxy);
     for (size_t i = 0; i < link->n_dns; i++)
         hash_addr(&hash, &link->dns[i]);
     return hash;

@@ -11,7 +11,7 @@ struct link_keys {
     uint32_t weight, max_connections, max_per_dest;
     struct dp_list dns;
     uint8_t fast_open;
-    uint32_t on_down;
+    uint32_t on_down, send_proxy;
     int64_t slow_start;
 };
 
@@ -46,6 +46,11 @@ static const struct dp_opt link_opts[] = {
      .offset = offsetof(struct link_keys, on_down),
      .dflt = "reset",
      .choices = "reset|keep"},
+    {.name = "send-proxy",
+     .type = DP_ENUM,
+     .offset = offsetof(struct link_keys, send_proxy),
+     .dflt = "no",
+     .choices = "no|v1|v2"}, /* the index is the version */
     {.name = "slow-start",
      .type = DP_DURATION,
      .offset = offsetof(struct link_keys, slow_start),
@@ -110,6 +115,7 @@ static void link_build(struct build *b, const struct tree_node *entry, struct co
     link->max_per_dest = keys->max_per_dest;
     link->fast_open = keys->fast_open;
     link->keep = keys->on_down == ON_DOWN_KEEP;
+    link->send_proxy = keys->send_proxy;
     link->slow_start = keys->slow_start;
     build_instance(b, &scope, &link_table, DP_DIALER, keys->dialer, &link->dialer);
     link_dns(&scope, &keys->dns, link);

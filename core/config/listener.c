@@ -8,18 +8,15 @@
 #include <string.h>
 
 struct listener_keys {
-    struct dp_addr listen;
-    struct dp_str pool, users_file;
-    struct dp_list protocols, allow;
+    struct dp_str pool, users_file, mode;
+    struct dp_list protocols, allow, proxies;
     uint8_t open, early_reply;
     uint32_t max_per_client;
 };
 
 static const struct dp_opt listener_opts[] = {
-    {.name = "listen",
-     .type = DP_ENDPOINT,
-     .offset = offsetof(struct listener_keys, listen),
-     .dflt = "127.0.0.1:8080"},
+    {.name = "listen", .type = OPTION_ANY},
+    {.name = "mode", .type = DP_STRING, .offset = offsetof(struct listener_keys, mode)},
     {.name = "pool", .type = DP_STRING, .offset = offsetof(struct listener_keys, pool)},
     {.name = "protocols",
      .type = DP_LIST,
@@ -41,7 +38,11 @@ static const struct dp_opt listener_opts[] = {
      .offset = offsetof(struct listener_keys, users_file),
      .min = 1,
      .max = PATH_MAX - 1},
-    {.name = "proxy-protocol", .type = OPTION_LATER},
+    {.name = "proxy-protocol",
+     .type = DP_LIST,
+     .offset = offsetof(struct listener_keys, proxies),
+     .min = 1,
+     .max = TREE_NODES_MAX},
 };
 static const struct option_table listener_table = OPTION_TABLE(listener_opts);
 
@@ -93,38 +94,57 @@ static unsigned listener_protocols(const struct option_scope *scope, const struc
     return protocols;
 }
 
-static void listener_allow(const struct option_scope *scope, const struct dp_list *list,
-                           struct conf_listener *listener)
+/* The networks that a list names, and whether `unix` is in it, where there may be (not NULL). */
+static const struct addr_net *networks(const struct option_scope *scope, const char *key,
+                                       const struct dp_list *list, size_t *n, bool *unix_too)
 {
-    const struct tree_node *node = tree_find(scope->map, "allow");
+    const struct tree_node *node = tree_find(scope->map, key);
     struct addr_net *net = memory_alloc(scope->memory, list->n * sizeof *net);
-    for (uint32_t i = 0; net && i < list->n; i++)
-        if (addr_parse_net(&net[i], list->item[i].p, list->item[i].len) < 0)
-            option_error(scope, tree_item(node, i), "allow",
+    for (uint32_t i = 0; net && i < list->n; i++) {
+        if (unix_too && strcmp(list->item[i].p, "unix") == 0)
+            *unix_too = true;
+        else if (addr_parse_net(&net[(*n)++], list->item[i].p, list->item[i].len) < 0)
+            option_error(scope, tree_item(node, i), key,
                          "\"%s\" is not a network, as 192.168.1.0/24 or 2001:db8::/32",
                          list->item[i].p);
-    listener->allow = net;
-    listener->n_allow = list->n;
+    }
+    return net;
 }
 
-/* Who may come in is asked for wherever others than this machine's own programs can. */
-static void check_exposure(const struct option_scope *scope, const struct listener_keys *keys)
+/* Who may come in is asked for wherever others than this machine's own programs can. Of a handed
+ * socket it is not known yet what it listens on. */
+static void check_exposure(const struct option_scope *scope, const struct conf_listener *listener)
 {
     const struct tree_node *node = tree_find(scope->map, "listen");
     const struct tree_node *allow = tree_find(scope->map, "allow");
-    if (!keys->listen.salen) {
-        option_error(scope, node, "listen",
-                     "an address is expected, not a name, as "
-                     "127.0.0.1:8080");
-        return;
-    }
-    if (keys->open && allow)
+    if (listener->open && allow)
         option_error(scope, allow, "allow", "contradicts open: yes");
-    else if (!keys->open && !allow && !keys->users_file.p && !addr_is_loopback(&keys->listen))
-        option_error(scope, node, "listen",
-                     "others than this machine can reach this address: say `allow: [NETWORK, ...]` "
-                     "for whom it is, `users-file: FILE` for those who log in, or `open: yes` for "
-                     "everybody");
+    else if (!listener->handed && !allow && conf_listener_exposed(listener))
+        option_error(scope, node, "listen", CONF_EXPOSED);
+}
+
+/* Where clients have no address nothing can go by it, unless a proxy in front says it. */
+static void check_unix(const struct option_scope *scope, const struct conf_listener *listener)
+{
+    static const char *const keys[] = {"allow", "max-connections-per-client"};
+    const struct tree_node *open = tree_find(scope->map, "open");
+    if (!conf_listens_unix(listener))
+        return;
+    if (listener->n_proxies)
+        option_error(scope, tree_find(scope->map, "proxy-protocol"), "proxy-protocol",
+                     "clients of a unix socket have no address: say [unix] if all of them send it");
+    if (open)
+        option_error(scope, open, "open", "is for addresses: `mode` says who may connect");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !listener->unix_proxies; i++)
+        if (tree_find(scope->map, keys[i]))
+            option_error(scope, tree_find(scope->map, keys[i]), keys[i],
+                         "clients of a unix socket have no address");
+}
+
+bool conf_listener_exposed(const struct conf_listener *listener)
+{
+    return !listener->open && !listener->n_allow && !listener->users &&
+           !conf_listens_unix(listener) && !addr_is_loopback(&listener->listen);
 }
 
 /* A link of this pool, or behind it, or of a pool in it, that is no tunnel. Circles are reported
@@ -180,17 +200,40 @@ static bool addr_clash(const struct dp_addr *a, const struct dp_addr *b)
                                 (addr_is_any(a) || addr_is_any(b)));
 }
 
+static bool listens_same(const struct conf_listener *a, const struct conf_listener *b)
+{
+    if (a->handed || b->handed)
+        return a->handed && b->handed && strcmp(a->handed, b->handed) == 0;
+    bool any_port = !a->listen.port && !conf_listens_unix(a);
+    return !any_port && addr_clash(&a->listen, &b->listen);
+}
+
 static void check_taken(const struct build *b, const struct option_scope *scope,
                         const struct conf_listener *listener)
 {
-    if (!listener->listen.port)
-        return;
     for (const struct conf_listener *l = b->listener; l < listener; l++)
-        if (addr_clash(&l->listen, &listener->listen)) {
+        if (listens_same(listener, l)) {
             option_error(scope, tree_find(scope->map, "listen"), "listen",
-                         "listener \"%s\" has this address already", l->name);
+                         "listener \"%s\" has this %s already", l->name,
+                         listener->handed ? "socket" : "address");
             return;
         }
+}
+
+/* Whose clients they are, and who may come in. */
+static void listener_clients(struct build *b, const struct option_scope *scope,
+                             const struct listener_keys *keys, struct conf_listener *listener)
+{
+    bool may_be_unix = conf_listens_unix(listener) || listener->handed;
+    listener->max_per_client = keys->max_per_client;
+    listener->open = keys->open;
+    listener->allow = networks(scope, "allow", &keys->allow, &listener->n_allow, NULL);
+    listener->proxies = networks(scope, "proxy-protocol", &keys->proxies, &listener->n_proxies,
+                                 may_be_unix ? &listener->unix_proxies : NULL);
+    if (keys->users_file.p) {
+        listener->users = build_users(b, scope, keys->users_file.p);
+        check_users(scope, listener);
+    }
 }
 
 static void listener_build(struct build *b, const struct tree_node *entry,
@@ -207,21 +250,17 @@ static void listener_build(struct build *b, const struct tree_node *entry,
     listener->node = tree_find(entry, "listen");
     if (!listener->node)
         listener->node = entry;
-    listener->listen = keys->listen;
-    listener->max_per_client = keys->max_per_client;
+    bool placed = build_listen(&scope, &keys->mode, listener);
     listener->protocols = listener_protocols(&scope, &keys->protocols);
     listener->early_reply = keys->early_reply;
     check_early_reply(&scope, listener);
     listener->pool = build_pool(b, &scope, &keys->pool);
-    listener_allow(&scope, &keys->allow, listener);
-    if (keys->users_file.p) {
-        listener->users = build_users(b, &scope, keys->users_file.p);
-        check_users(&scope, listener);
-    }
+    listener_clients(b, &scope, keys, listener);
     check_raw(&scope, listener);
-    if (!keys->listen.salen && !keys->listen.name)
-        return; /* not an endpoint at all: reported */
-    check_exposure(&scope, keys);
+    if (!placed)
+        return;
+    check_unix(&scope, listener);
+    check_exposure(&scope, listener);
     check_taken(b, &scope, listener);
 }
 

@@ -308,7 +308,7 @@ static int attempt_begin(struct attempt *a, const struct dp_addr *to, int64_t li
     return DP_AGAIN;
 }
 
-int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr *to, bool raw,
+int attempt_start(struct dial_env *env, struct link *link, const struct dp_flow *flow, bool raw,
                   const struct permit *permit, int64_t limit_ns,
                   void (*over)(struct attempt *a, void *ctx, int result), void *ctx,
                   struct attempt **attempt)
@@ -330,7 +330,8 @@ int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr 
     a->limit.fire = limit_fire;
     a->stagger.fire = stagger_fire;
     a->plan.permit = permit;
-    int result = attempt_begin(a, to, limit_ns);
+    a->plan.client = &flow->client;
+    int result = attempt_begin(a, &flow->dest, limit_ns);
     if (result < 0)
         attempt_free(a);
     else

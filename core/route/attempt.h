@@ -9,11 +9,11 @@
 
 struct attempt;
 
-/* Starts to dial `to` (its name must outlive the attempt) by link, if permit (NULL: any) allows the
- * address; raw: its tunnel's server instead.
+/* Starts to dial flow->dest by link, for flow->client, if permit (NULL: any) allows the address; raw:
+ * its tunnel's server instead. The flow must outlive the attempt.
  * Returns DP_OK or DP_AGAIN with *attempt set, or an error. After DP_AGAIN over() is called once,
  * not from inside this call, unless the attempt is freed before. It fails after limit_ns. */
-int attempt_start(struct dial_env *env, struct link *link, const struct dp_addr *to, bool raw,
+int attempt_start(struct dial_env *env, struct link *link, const struct dp_flow *flow, bool raw,
                   const struct permit *permit, int64_t limit_ns,
                   void (*over)(struct attempt *a, void *ctx, int result), void *ctx,
                   struct attempt **attempt);

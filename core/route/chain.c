@@ -3,6 +3,7 @@
  */
 #include "route/chain.h"
 #include "base/error.h"
+#include "proto/proxy.h"
 #include "route/socket.h"
 
 #include <stdlib.h>
@@ -32,6 +33,9 @@ struct chain {
     int fd;
     unsigned at; /* the stage at work */
     bool connecting;
+    bool arrived; /* at its target: what is left to do there is the header */
+    uint8_t header[PROXY_OUT_MAX];
+    size_t header_len, header_sent;
     bool has_server; /* the first target, a tunnel's server, has accepted */
     short told;      /* edges of `fd`: nobody is told them again */
     struct watch {
@@ -289,6 +293,41 @@ static int stage_step(struct chain *c, struct stage *s)
     return c->fd < 0 ? DP_ERR_LINK : DP_OK;
 }
 
+/* ---- whose connection it is ---- */
+
+/* The link to whose server the stream has come, or that has brought it to the destination. */
+static const struct link *link_reached(const struct chain *c)
+{
+    const struct chain_plan *plan = c->plan;
+    if (plan->tunnel[c->at])
+        return plan->tunnel[c->at];
+    return plan->n_targets == 1 ? plan->bottom : NULL;
+}
+
+static void header_write(struct chain *c)
+{
+    static const struct dp_addr nobody;
+    const struct link *link = link_reached(c);
+    const struct dp_addr *client = c->plan->client ? c->plan->client : &nobody;
+    c->header_sent = c->header_len = 0;
+    if (link && link->send_proxy)
+        c->header_len = proxy_write(c->header, link->send_proxy, client, &c->stage[c->at].target);
+}
+
+static int header_send(struct chain *c)
+{
+    struct dp_want want = {.nfds = 1, .fd = {{.fd = c->fd, .events = POLLOUT}}};
+    while (c->header_sent < c->header_len) {
+        size_t sent;
+        int result =
+            socket_send(c->fd, c->header + c->header_sent, c->header_len - c->header_sent, &sent);
+        if (result != DP_OK)
+            return result == DP_AGAIN ? chain_watch(c, &want, 0) : result;
+        c->header_sent += sent;
+    }
+    return DP_OK;
+}
+
 /* Below the top, whatever is wrong with the way to the next server is this link's fault. */
 static int blame_below_top(const struct chain *c, int err)
 {
@@ -297,15 +336,29 @@ static int blame_below_top(const struct chain *c, int err)
     return excuse && !chain_at_top(c) ? DP_ERR_LINK : err;
 }
 
+/* Leads the stream to target[at]. */
+static int target_step(struct chain *c)
+{
+    if (!c->arrived) {
+        int result = c->connecting ? connect_step(c) : stage_step(c, &c->stage[c->at]);
+        if (result != DP_OK)
+            return result;
+        c->arrived = true;
+        header_write(c);
+    }
+    return header_send(c);
+}
+
 static int chain_step(struct chain *c)
 {
     do {
-        int result = c->connecting ? connect_step(c) : stage_step(c, &c->stage[c->at]);
+        int result = target_step(c);
         if (result == DP_AGAIN)
             return DP_AGAIN;
         if (result < 0)
             return blame_below_top(c, result);
         chain_unwatch(c);
+        c->arrived = false;
     } while (++c->at < c->plan->n_targets);
     return DP_OK;
 }

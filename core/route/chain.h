@@ -3,6 +3,9 @@
  *
  *   OPEN -> CONNECT -> TUNNEL 0 -> TUNNEL 1 -> ... -> done
  *
+ * Where a link is to say whose connection it is (send-proxy), that goes first on the stream that has
+ * reached its server; of one without a server, the destination.
+ *
  * Stage k leads the stream to target k: the connect to target 0, tunnel k to target k + 1. The last
  * target is the destination. All names that a stage cannot take have been resolved before.
  */
@@ -27,7 +30,8 @@ struct chain_plan {
     const struct link *tunnel[LINK_DEPTH_MAX]; /* n_targets - 1 of them */
     unsigned n_targets;                        /* none: raw, by what is no tunnel */
     bool raw; /* the last target is a tunnel's server, not a destination that a client asked for */
-    const struct permit *permit; /* NULL: any may */
+    const struct permit *permit;  /* NULL: any may */
+    const struct dp_addr *client; /* what links say that tell their servers; NULL: nobody's */
 };
 
 /* A connected stream, as it has arrived. */

@@ -210,7 +210,7 @@ static int64_t attempt_limit(const struct dial *d)
 
 static int lane_start(struct dial *d, struct lane *lane)
 {
-    return attempt_start(d->env, lane->claim.link, &d->request.flow.dest, d->request.raw,
+    return attempt_start(d->env, lane->claim.link, &d->request.flow, d->request.raw,
                          d->request.permit, attempt_limit(d), attempt_over, d, &lane->attempt);
 }
 

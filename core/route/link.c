@@ -61,6 +61,7 @@ struct link *link_new(struct config *config, const struct conf_link *conf, struc
     link->dns = conf->dns;
     link->n_dns = conf->n_dns;
     link->fast_open = conf->fast_open;
+    link->send_proxy = conf->send_proxy;
     if (via) {
         ref_get(&via->ref);
         link->via = via;
@@ -82,7 +83,7 @@ static bool dns_same(const struct link *link, const struct conf_link *conf)
 bool link_same(const struct link *link, const struct conf_link *conf, const struct link *via)
 {
     return strcmp(link->name, conf->name) == 0 && link->via == via && dns_same(link, conf) &&
-           link->fast_open == conf->fast_open &&
+           link->fast_open == conf->fast_open && link->send_proxy == conf->send_proxy &&
            conf_instance_equal(&link->dialer->conf, &conf->dialer);
 }
 

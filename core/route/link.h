@@ -46,7 +46,8 @@ struct link {
     unsigned depth;
     const struct dp_addr *dns; /* in the dialer's config */
     size_t n_dns;
-    bool fast_open; /* to the dialer's server */
+    bool fast_open;      /* to the dialer's server */
+    uint32_t send_proxy; /* version of the header its connections begin with; 0: none */
     struct arena *arena;
     struct link_shared *shared;
     struct dp_stat *stat; /* in *shared */

@@ -234,3 +234,15 @@ int socket_connected(int fd, short revents, const struct dp_addr *to, struct dp_
         return DP_ERR_REFUSED;
     return DP_OK;
 }
+
+/* With fast open it is the first send that connects. */
+int socket_send(int fd, const void *bytes, size_t len, size_t *sent)
+{
+    ssize_t n;
+    while ((n = send(fd, bytes, len, MSG_NOSIGNAL)) < 0 && errno == EINTR)
+        ;
+    *sent = n > 0 ? (size_t)n : 0;
+    if (n >= 0 || errno == EAGAIN || errno == EINPROGRESS)
+        return n >= 0 ? DP_OK : DP_AGAIN;
+    return error_remote(fd, errno);
+}

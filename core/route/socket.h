@@ -33,6 +33,10 @@ bool socket_is_own(const struct dp_addr *addr);
  * error. */
 int socket_connected(int fd, short revents, const struct dp_addr *to, struct dp_addr *bound);
 
+/* Sends some of these bytes on a stream that is connected. Returns DP_OK with how many in *sent,
+ * DP_AGAIN (wait until writable), or an error. */
+int socket_send(int fd, const void *bytes, size_t len, size_t *sent);
+
 /* What dispatch sets on every TCP socket: no delay; and, once it has proved to be more than a short
  * one, keepalive after 60 s, each 10 s, 3 times. Accepted sockets have both from their listener. */
 void socket_no_delay(int fd);

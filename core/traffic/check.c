@@ -35,6 +35,7 @@ struct check {
     struct dial_env *env;
     struct link *link;
     const struct conf_check *conf;
+    struct dp_flow flow; /* nobody's, to where it connects */
     void (*over)(void *ctx, enum check_verdict verdict, const char *why);
     void *ctx;
     struct io_timer timer; /* its limit; or, settled, its end */
@@ -206,8 +207,8 @@ static void attempt_over(struct attempt *a, void *ctx, int result)
 /* The limit is ours: the attempt's own would not know that the loop was late. */
 static void connect_start(struct check *c)
 {
-    int result = attempt_start(c->env, c->link, &c->conf->to, false, NULL, INT64_MAX / 2,
-                               attempt_over, c, &c->attempt);
+    int result = attempt_start(c->env, c->link, &c->flow, false, NULL, INT64_MAX / 2, attempt_over,
+                               c, &c->attempt);
     if (result == DP_OK)
         connected(c);
     else if (result != DP_AGAIN)
@@ -273,6 +274,7 @@ struct check *check_start(struct dial_env *env, struct link *link, const struct 
     c->env = env;
     c->link = link;
     c->conf = conf;
+    c->flow.dest = conf->to;
     c->over = over;
     c->ctx = ctx;
     c->stream = (struct io_fd){.fd = -1, .ready = stream_ready};

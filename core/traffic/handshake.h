@@ -50,6 +50,7 @@ struct handshake {
     unsigned speaks;                        /* PROTO_ of the listener */
     struct pool *pool;                      /* a reference */
     bool raw;
+    bool header_due;  /* of the PROXY protocol: what has come begins with it */
     bool early_reply; /* to be told success before there is any */
     bool replied;     /* has been */
     struct dial *dial;

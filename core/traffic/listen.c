@@ -2,9 +2,12 @@
  * listen.c: listening sockets.
  */
 #include "traffic/listen.h"
+#include "base/log.h"
 #include "route/socket.h"
+#include "traffic/listen_unix.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,7 +19,13 @@ static void listen_error(const struct conf_listener *l, struct conf_errors *erro
 {
     char text[ADDR_TEXT];
     addr_text(&l->listen, text);
-    if (err == EADDRINUSE)
+    if (conf_listens_unix(l) && (err == EADDRINUSE || err == EEXIST))
+        conf_error(errors, l->node, "listener \"%s\": %s: %s; choose another path", l->name, text,
+                   err == EEXIST ? "this file is no socket" : "another program listens on it");
+    else if (conf_listens_unix(l))
+        conf_error(errors, l->node, "listener \"%s\": cannot listen on %s: %s", l->name, text,
+                   strerror(err));
+    else if (err == EADDRINUSE)
         conf_error(errors, l->node,
                    "listener \"%s\": port %u is taken: another program listens on %s; stop it, or "
                    "choose another port (-lport, or `listen:` in the file)",
@@ -42,6 +51,23 @@ static void option_set(int fd, int level, int option, int value)
     (void)done; /* what needs it fails next */
 }
 
+static int close_with(int fd, int err)
+{
+    close(fd);
+    errno = err;
+    return -1;
+}
+
+static int listen_on_path(const struct conf_listener *l)
+{
+    int fd = unix_bind(l);
+    if (fd < 0 || listen(fd, LISTEN_BACKLOG) == 0)
+        return fd;
+    int err = errno;
+    unix_remove(fd);
+    return close_with(fd, err);
+}
+
 /* -1: see errno. */
 static int listen_on(const struct conf_listener *l, bool shared)
 {
@@ -57,10 +83,7 @@ static int listen_on(const struct conf_listener *l, bool shared)
         if (listen(fd, LISTEN_BACKLOG) == 0)
             return fd;
     }
-    int err = errno;
-    close(fd);
-    errno = err;
-    return -1;
+    return close_with(fd, errno);
 }
 
 /* ---- a port that is our own, at another address ----
@@ -126,22 +149,36 @@ static int listen_beside(const struct conf_listener *l, const int *own, size_t n
 
 /* ---- sockets of the program before this one ---- */
 
-static int inherited[INHERITED_MAX]; /* -1: taken */
+static struct {
+    int fd;
+    bool taken;
+} inherited[INHERITED_MAX];
 static size_t n_inherited;
 
 void listen_inherit(int fd)
 {
     if (n_inherited < INHERITED_MAX)
-        inherited[n_inherited++] = fd;
+        inherited[n_inherited++].fd = fd;
     else
         close(fd);
 }
 
 void listen_inherit_end(void)
 {
-    while (n_inherited > 0)
-        if (inherited[--n_inherited] >= 0)
-            close(inherited[n_inherited]);
+    while (n_inherited > 0) {
+        if (inherited[--n_inherited].taken)
+            continue;
+        unix_remove(inherited[n_inherited].fd);
+        close(inherited[n_inherited].fd);
+    }
+}
+
+static bool is_inherited(int fd)
+{
+    for (size_t i = 0; i < n_inherited; i++)
+        if (inherited[i].fd == fd)
+            return true;
+    return false;
 }
 
 /* Port 0 means any port, and so the one that it was. */
@@ -164,31 +201,60 @@ static bool listens_on(int fd, const struct dp_addr *addr)
 static int inherited_take(const struct dp_addr *addr)
 {
     for (size_t i = 0; i < n_inherited; i++) {
-        int fd = inherited[i];
-        if (fd < 0 || !listens_on(fd, addr))
+        if (inherited[i].taken || !listens_on(inherited[i].fd, addr))
             continue;
-        inherited[i] = -1;
-        return fd;
+        inherited[i].taken = true;
+        return inherited[i].fd;
     }
     return -1;
+}
+
+/* The service manager's stays open beside it. */
+static int open_handed(const struct conf_listener *l, struct conf_errors *errors)
+{
+    int fd = fcntl(l->handed_fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        listen_error(l, errors, errno);
+    return fd;
 }
 
 int listen_open(const struct conf_listener *l, const int *own, size_t n_own,
                 struct conf_errors *errors)
 {
+    bool local = conf_listens_unix(l);
+    if (l->handed)
+        return open_handed(l, errors);
     int fd = inherited_take(&l->listen);
-    if (fd < 0)
-        fd = listen_on(l, false);
-    if (fd < 0 && errno == EADDRINUSE)
+    if (fd >= 0)
+        listen_renew(l);
+    else
+        fd = local ? listen_on_path(l) : listen_on(l, false);
+    if (fd < 0 && errno == EADDRINUSE && !local)
         fd = listen_beside(l, own, n_own);
     if (fd < 0)
         listen_error(l, errors, errno);
     return fd;
 }
 
-/* New connections are looked for by device, too, and this one does not exist; a connection under way
+void listen_renew(const struct conf_listener *l)
+{
+    char text[ADDR_TEXT];
+    if (conf_listens_unix(l) && !l->handed && unix_chmod(l) < 0)
+        log_line(LOG_WARN, "listener", "%s: cannot set the mode of %s: %s", l->name,
+                 addr_text(&l->listen, text), strerror(errno));
+}
+
+void listen_remove(int fd)
+{
+    if (!is_inherited(fd))
+        unix_remove(fd);
+}
+
+/* The file goes first: nobody finds the socket any more. Of the others,
+ * new connections are looked for by device, too, and this one does not exist; a connection under way
  * knows its listener already. */
 void listen_give_up(int fd)
 {
+    unix_remove(fd);
     option_set(fd, SOL_SOCKET, SO_BINDTOIFINDEX, INT_MAX);
 }

@@ -18,6 +18,13 @@ int listen_open(const struct conf_listener *listener, const int *own, size_t n_o
 void listen_inherit(int fd);
 void listen_inherit_end(void);
 
+/* Removes the file of a unix socket before it is closed; of one that was inherited only when that has
+ * ended, for the program before may go on. */
+void listen_remove(int fd);
+
+/* What is configured may have changed for one that stays: its file's permissions. */
+void listen_renew(const struct conf_listener *listener);
+
 /* From now on it takes no new connection; those under way can still be accepted. */
 void listen_give_up(int fd);
 

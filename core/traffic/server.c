@@ -171,6 +171,16 @@ static int listener_reuse(const struct service *old, const struct conf_listener 
     return -1;
 }
 
+/* No file of a socket stays behind that `keep` does not use; those of the service manager's are its
+ * own. */
+static void files_remove(const struct service *service, const struct service *keep)
+{
+    for (size_t i = 0; i < service->router->config->n_listeners; i++)
+        if (service->fd[i] >= 0 && !service->router->config->listener[i].handed &&
+            !service_has_fd(keep, service->fd[i]))
+            listen_remove(service->fd[i]);
+}
+
 /* Frees a service and closes the listening sockets that `keep` does not use. */
 static void service_free(struct service *service, const struct service *keep)
 {
@@ -207,7 +217,9 @@ static int listeners_open(struct service *new, const struct service *old,
     int failed = 0;
     for (size_t i = 0; i < config->n_listeners; i++) {
         new->fd[i] = listener_reuse(old, &config->listener[i], new->fd, i);
-        if (new->fd[i] < 0)
+        if (new->fd[i] >= 0)
+            listen_renew(&config->listener[i]);
+        else
             new->fd[i] = listen_open(&config->listener[i], own, n_own, errors);
         failed |= new->fd[i] < 0;
     }
@@ -241,7 +253,7 @@ static void listeners_leave(const struct service *old, const struct service *new
     const struct timespec round_trip = {.tv_nsec = LEAVE_NS};
     bool any = false;
     for (size_t i = 0; old && i < old->router->config->n_listeners; i++) {
-        if (service_has_fd(new, old->fd[i]))
+        if (service_has_fd(new, old->fd[i]) || old->router->config->listener[i].handed)
             continue;
         listen_give_up(old->fd[i]);
         any = true;
@@ -262,6 +274,8 @@ static bool room_share(const struct server *s, const struct service *new, struct
 static void service_discard(struct service *new, const struct service *old)
 {
     router_retract(new->router);
+    if (new->fd)
+        files_remove(new, old);
     service_free(new, old);
 }
 
@@ -338,9 +352,13 @@ struct dp_addr server_listen_addr(const struct server *s, size_t i)
     return addr;
 }
 
-void server_listen_fds(const struct server *s, int *fd)
+size_t server_listen_fds(const struct server *s, int *fd)
 {
-    memcpy(fd, s->service->fd, server_config(s)->n_listeners * sizeof *fd);
+    size_t n = 0;
+    for (size_t i = 0; i < server_config(s)->n_listeners; i++)
+        if (!server_config(s)->listener[i].handed)
+            fd[n++] = s->service->fd[i];
+    return n;
 }
 
 /* ---- the end ---- */
@@ -365,7 +383,7 @@ static bool sessions_left(const struct server *s)
     return false;
 }
 
-void server_drain(struct server *s, void (*drained)(void *ctx), void *ctx)
+void server_drain(struct server *s, bool taken_over, void (*drained)(void *ctx), void *ctx)
 {
     s->drained = drained;
     s->drained_ctx = ctx;
@@ -373,6 +391,8 @@ void server_drain(struct server *s, void (*drained)(void *ctx), void *ctx)
     workers_order(s, order_drain, s);
     checks_free(s->checks); /* who comes after us has its own */
     s->checks = NULL;
+    if (s->service && !taken_over)
+        files_remove(s->service, NULL);
     for (size_t i = 0; s->service && i < server_config(s)->n_listeners; i++) {
         close(s->service->fd[i]);
         s->service->fd[i] = -1;
@@ -480,6 +500,8 @@ void server_free(struct server *s)
     monitor_free(s->monitor);
     checks_free(s->checks);
     workers_end(s);
+    if (s->service)
+        files_remove(s->service, NULL);
     service_free(s->service, NULL);
     trash_empty(&s->trash);
     arena_destroy(s->arena);

@@ -26,11 +26,13 @@ const struct config *server_config(const struct server *server);
 /* The address listener i is really on (its port, where the configuration says 0). */
 struct dp_addr server_listen_addr(const struct server *server, size_t i);
 
-/* The listening sockets, in the order of the configuration's listeners. They stay the server's. */
-void server_listen_fds(const struct server *server, int *fd);
+/* The listening sockets, but for those of the service manager; returns how many there are, as many as
+ * there are listeners at most. They stay the server's. */
+size_t server_listen_fds(const struct server *server, int *fd);
 
-/* Stops accepting; sessions go on. drained(ctx) is called in the main loop when the last is over. */
-void server_drain(struct server *server, void (*drained)(void *ctx), void *ctx);
+/* Stops accepting; sessions go on. drained(ctx) is called in the main loop when the last is over.
+ * Files of unix sockets are removed, unless another process has taken the sockets over. */
+void server_drain(struct server *server, bool taken_over, void (*drained)(void *ctx), void *ctx);
 
 /* To be called whenever the main loop is woken. */
 void server_woken(struct server *server);

@@ -8,7 +8,8 @@
  *
  * Plain requests of HTTP go another way, which forward.c shows.
  *
- * A raw session starts in DIALING. Bytes the client sends before it is answered stay in order: the
+ * A raw session starts in DIALING, unless a proxy in front says first whose it is: that belongs to
+ * HANDSHAKE. Bytes the client sends before it is answered stay in order: the
  * handshake's buffer takes some, the rest waits in the kernel.
  *
  * The client is watched by side 0 of the relay from the start, by edges: `readable` there says that a
@@ -18,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "route/socket.h"
+#include "traffic/client.h"
 #include "traffic/forward.h"
 
 #include <errno.h>
@@ -33,6 +35,8 @@
 struct dp_addr session_client(const struct session *s)
 {
     struct dp_addr addr;
+    if (s->client.sin6_family == AF_UNSPEC)
+        return (struct dp_addr){.salen = 0};
     addr_from_sockaddr(&addr, (const struct sockaddr *)&s->client, sizeof s->client);
     return addr;
 }
@@ -40,7 +44,7 @@ struct dp_addr session_client(const struct session *s)
 const char *session_client_text(const struct session *s, char buf[ADDR_TEXT])
 {
     struct dp_addr addr = session_client(s);
-    return addr_text(&addr, buf);
+    return client_text(&addr, buf);
 }
 
 size_t session_size(void)
@@ -173,6 +177,8 @@ static enum state on_bytes(struct session *s)
 {
     struct refusal refusal;
     s->hs->unread = false;
+    if (s->hs->header_due)
+        return session_header(s);
     switch (handshake_read(s->hs, &refusal)) {
     case TURN_PAY:
         return pay(s);
@@ -363,7 +369,8 @@ void session_start(struct worker *w, const struct acceptor *at, int fd,
     w->sessions = s;
     worker_watch_sessions(w);
     /* What clients begin with has mostly come already: then the loop need not say so. */
-    if (s->hs->raw) {
+    s->hs->header_due = client_is_proxy(listener, client);
+    if (s->hs->raw && !s->hs->header_due) {
         s->state = session_ask(s);
     } else {
         io_timer(w->io, &s->timer, s->hs->since_ns + session_timeouts(s)->handshake);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * session_state.h: what the files of a session share: session.c has its life, session_dial.c the way
- * to a connection, forward.c plain requests of HTTP, session_check.c what comes from outside.
+ * to a connection, session_proxy.c proxies in front, forward.c plain requests of HTTP, session_check.c
+ * what comes from outside.
  *
  * Functions that return a state return the next one; session_settle() sees to it that it is carried
  * out.
@@ -51,6 +52,9 @@ const char *session_client_text(const struct session *s, char buf[ADDR_TEXT]);
 /* By what is configured for this listener now. Returns 0, or -1: out of memory. */
 int session_handshake(struct session *s, const struct acceptor *at);
 void session_handshake_over(struct session *s);
+
+/* Reads whose connection it is, as the proxy in front says first. */
+enum state session_header(struct session *s);
 
 /* What the handshake asks for is done, if the rules allow it. session_dial(): it is dialled. */
 enum state session_ask(struct session *s);

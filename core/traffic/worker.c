@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "route/resolver_cares.h"
+#include "traffic/client.h"
 #include "traffic/listen.h"
 #include "traffic/session.h"
 
@@ -135,38 +136,6 @@ static void client_give(const struct acceptor *a, int fd, const struct dp_addr *
     worker_send(to, &h->message);
 }
 
-/* ---- who may come in ---- */
-
-static bool client_allowed(const struct conf_listener *conf, const struct dp_addr *client)
-{
-    if (conf->n_allow == 0)
-        return true;
-    for (size_t i = 0; i < conf->n_allow; i++)
-        if (addr_in_net(client, &conf->allow[i]))
-            return true;
-    static struct log_rate rate;
-    char text[ADDR_TEXT];
-    log_rated(&rate, 10 * NS_PER_S, LOG_WARN, "listener",
-              "%s: client=%s is in none of its allowed networks: closed", conf->name,
-              addr_text(client, text));
-    return false;
-}
-
-static bool client_counted(const struct worker *w, const struct conf_listener *conf,
-                           const struct dp_addr *client, uint32_t *source)
-{
-    *source = 0;
-    if (!conf->max_per_client ||
-        sources_take(w->sources, conf->name, client, conf->max_per_client, source))
-        return true;
-    static struct log_rate rate;
-    char text[ADDR_TEXT];
-    log_rated(&rate, 10 * NS_PER_S, LOG_WARN, "listener",
-              "%s: client=%s has %" PRIu32 " connections, its max-connections-per-client: closed",
-              conf->name, addr_text(client, text), conf->max_per_client);
-    return false;
-}
-
 /* ---- accepting ---- */
 
 /* Returns 0, or -1: out of memory, or of what the user may watch. */
@@ -240,9 +209,9 @@ static bool accept_failed(struct worker *w, int err)
 static void accepted(struct acceptor *a, int fd, const struct dp_addr *client)
 {
     struct worker *w = a->worker;
-    uint32_t source;
+    uint32_t source = 0;
     w->shortage_known = false;
-    if (client_allowed(a->conf, client) && client_counted(w, a->conf, client, &source)) {
+    if (client_is_proxy(a->conf, client) || client_enters(w->sources, a->conf, client, &source)) {
         client_give(a, fd, client, source);
         return;
     }
@@ -262,8 +231,9 @@ static bool accept_one(struct acceptor *a)
     int fd = accept4(a->io.fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return accept_failed(a->worker, errno);
-    struct dp_addr client;
-    addr_from_sockaddr(&client, (const struct sockaddr *)&sa, len);
+    struct dp_addr client = {.salen = 0};
+    if (sa.ss_family != AF_UNIX)
+        addr_from_sockaddr(&client, (const struct sockaddr *)&sa, len);
     addr_unmap(&client);
     accepted(a, fd, &client);
     return true;

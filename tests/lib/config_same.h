@@ -8,6 +8,14 @@
 #include "config/config.h"
 #include <criterion/criterion.h>
 
+static void expect_same_networks(const struct addr_net *x, size_t n_x, const struct addr_net *y,
+                                 size_t n_y)
+{
+    cr_assert_eq(n_x, n_y);
+    for (size_t i = 0; i < n_x; i++)
+        cr_expect(addr_equal(&x[i].addr, &y[i].addr) && x[i].bits == y[i].bits);
+}
+
 static void expect_same_listeners(const struct config *a, const struct config *b)
 {
     cr_assert_eq(a->n_listeners, b->n_listeners);
@@ -17,10 +25,12 @@ static void expect_same_listeners(const struct config *a, const struct config *b
         cr_expect_str_eq(x->pool->name, y->pool->name);
         cr_expect(addr_equal(&x->listen, &y->listen) && x->protocols == y->protocols);
         cr_expect_eq(x->max_per_client, y->max_per_client);
-        cr_assert_eq(x->n_allow, y->n_allow);
-        for (size_t k = 0; k < x->n_allow; k++)
-            cr_expect(addr_equal(&x->allow[k].addr, &y->allow[k].addr) &&
-                      x->allow[k].bits == y->allow[k].bits);
+        cr_expect(x->mode == y->mode && x->unix_proxies == y->unix_proxies);
+        cr_assert_eq(!x->handed, !y->handed);
+        if (x->handed)
+            cr_expect_str_eq(x->handed, y->handed);
+        expect_same_networks(x->allow, x->n_allow, y->allow, y->n_allow);
+        expect_same_networks(x->proxies, x->n_proxies, y->proxies, y->n_proxies);
     }
 }
 
@@ -30,6 +40,7 @@ static void expect_same_links(const struct config *a, const struct config *b)
     for (size_t i = 0; i < a->n_links; i++) {
         const struct conf_link *x = &a->link[i], *y = &b->link[i];
         cr_expect(x->weight == y->weight && x->max_connections == y->max_connections);
+        cr_expect(x->send_proxy == y->send_proxy);
         cr_expect(x->slow_start == y->slow_start && x->max_per_dest == y->max_per_dest);
         cr_expect(conf_instance_equal(&x->dialer, &y->dialer), "%s", x->name);
         cr_expect((!x->via && !y->via) ||

@@ -252,6 +252,7 @@ static void link_add(struct fake_world *w, struct fake_link *link, struct conf_l
     *conf = (struct conf_link){.name = link->name,
                                .dialer = {.plugin = &dialers[link->shape], .conf = link},
                                .weight = link->weight ? link->weight : 1,
+                               .send_proxy = link->send_proxy,
                                .max_connections = link->limit};
     if (link->plugin)
         conf->dialer = (struct conf_instance){.plugin = link->plugin, .conf = link->conf};
@@ -372,6 +373,8 @@ void fake_dial_start(struct fake_world *w, const char *dest)
         .connect_ns = (w->connect_ms ? w->connect_ms : 10000) * NS_PER_MS,
         .attempt_ns = (w->attempt_ms ? w->attempt_ms : 3000) * NS_PER_MS,
     };
+    if (w->client)
+        request.flow.client = endpoint(w->client);
     w->over = false;
     w->won[0] = w->blamed[0] = w->bound[0] = '\0';
     w->began_ns = io_now(&w->loop.io);

@@ -35,6 +35,7 @@ struct fake_link {
     const char *local;              /* socket: the source address */
     int prepare;                    /* socket: what prepare() returns */
     uint32_t weight, limit;         /* weight 0: 1 */
+    uint32_t send_proxy;            /* 0: no */
     const struct dp_plugin *plugin; /* a real one instead, with this conf */
     const void *conf;
 
@@ -70,6 +71,7 @@ struct fake_world {
     const struct dp_plugin *balancer; /* NULL: the first member that is allowed */
     const void *balancer_conf;
     bool real_clock, raw;
+    const char *client;         /* an endpoint; NULL: nobody */
     int connect_ms, attempt_ms; /* 0: 10 s and 3 s */
 
     struct poll_loop loop;

@@ -239,7 +239,7 @@ static int case_reload(struct loop *loop)
     failed |= result(all_well, "no connection has noticed");
     printf("# %u connections\n", served);
 
-    server_drain(server, drained, loop);
+    server_drain(server, false, drained, loop);
     loop_run(loop);
     failed |= result(is_drained, "all sessions end, and the server says so");
     server_free(server);

@@ -134,6 +134,9 @@ SAMPLES = {
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
     "open": "no", "early-reply": "yes", "users-file": "users",
     "max-connections-per-client": "40", "fast-open": "yes",
+    "mode": "0660, listen: unix:main.sock",
+    "proxy-protocol": "[192.0.2.1, \"::1\"]",
+    "send-proxy": "v2",
     "on-down": "keep", "health-check": "{tcp: \"192.0.2.1:443\"}", "tcp": "\"[2001:db8::1]:443\"",
     "http": "\"http://example.com:8080/a?b\"", "status": "204", "interval": "1m",
     "timeout": "500ms", "rise": "1", "fall": "5",
@@ -233,7 +236,7 @@ def defaults(t):
 
 
 @table("keys of a later version are named and refused",
-       [(s, s) for s in ("TOP LEVEL", "LISTENERS")])
+       [("TOP LEVEL", "TOP LEVEL")])
 def later_keys(t, title):
     named = matches(r"^\.It %s\n\.Ic (.*)$" % title.lower(), section(read(FORMAT), "CAVEATS"),
                     "the list of " + title).group(1)

@@ -6,6 +6,7 @@
 #include <criterion/new/assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #define LENGTH(table) (sizeof(table) / sizeof *(table))
 
@@ -316,15 +317,43 @@ Test(addr, sockaddr_and_port)
     addr_set_port(&a, 54);
     cr_expect(eq(u16, ntohs(((struct sockaddr_in6 *)&a.sa)->sin6_port), 54));
     cr_expect(eq(u32, ((struct sockaddr_in6 *)&a.sa)->sin6_scope_id, 7), "it keeps its scope");
+}
 
-    /* A peer without a name, as accept(2) gives it for a Unix socket: no address, no port. */
-    struct sockaddr_un {
-        sa_family_t family;
-    } unnamed = {AF_UNIX};
-    char text[ADDR_TEXT];
-    addr_from_sockaddr(&a, (struct sockaddr *)&unnamed, sizeof unnamed);
-    cr_expect(eq(u16, a.port, 0));
-    cr_expect(eq(str, (char *)addr_text(&a, text), "?:0"));
+Test(addr, unix_sockets)
+{
+    static const struct {
+        const char *path; /* as the kernel has it, */
+        size_t len;       /* without a NUL at its end */
+        const char *text;
+    } rows[] = {
+        {"", 0, "unix:"}, /* a peer without a name, as of accept(2) */
+        {"/run/x.sock", 11, "unix:/run/x.sock"},
+        {"\0x.sock", 7, "unix:@x.sock"},
+        {"/run/\n", 6, "unix:/run/\\x0a"},
+    };
+    char text[ADDR_TEXT], path[ADDR_PATH_MAX + 2];
+    struct dp_addr a, b, ip4 = ip("127.0.0.1", 0);
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        struct sockaddr_un sa = {.sun_family = AF_UNIX};
+        memcpy(sa.sun_path, rows[i].path, rows[i].len);
+        addr_from_sockaddr(&a, (struct sockaddr *)&sa,
+                           (socklen_t)(offsetof(struct sockaddr_un, sun_path) + rows[i].len));
+        cr_expect(eq(u16, a.port, 0));
+        cr_expect_str_eq(addr_text(&a, text), rows[i].text);
+        cr_expect_not(addr_is_any(&a) || addr_is_loopback(&a) || addr_same_ip(&a, &a));
+        cr_expect(addr_equal(&a, &a) && !addr_equal(&a, &ip4) && !addr_equal(&ip4, &a));
+        addr_set_port(&a, 80);
+        addr_unmap(&a);
+        cr_expect_str_eq(addr_text(&a, text), rows[i].text, "it has no port");
+    }
+    cr_assert_eq(addr_from_path(&a, "/run/a"), 0);
+    cr_assert_eq(addr_from_path(&b, "/run/b"), 0);
+    cr_expect_not(addr_equal(&a, &b));
+    memset(path, 'x', sizeof path);
+    path[ADDR_PATH_MAX + 1] = '\0';
+    cr_expect_eq(addr_from_path(&a, path), -1);
+    path[ADDR_PATH_MAX] = '\0';
+    cr_expect_eq(addr_from_path(&a, path), 0);
 }
 
 Test(addr, a_peers_name_in_print)

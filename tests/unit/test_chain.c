@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "lib/fake_route.h"
 #include "lib/plugin_fake.h"
+#include "proto/proxy.h"
 #include "route/socket.h"
 #include "traffic/loop.h"
 #include <criterion/criterion.h>
@@ -616,4 +617,98 @@ Test(chain, a_tunnel_that_fails_as_soon_as_it_is_connected)
     close_world(&w, "a number again");
     loop_free(run.loop);
     close(fd);
+}
+
+/* ---- whose connection it is, told to servers ---- */
+
+enum { SAYS_V1, SAYS_V2, SAYS_NOTHING, SAYS_BELOW, SERVER_V1, SERVER_V2, UPPER, BOTH, RAW_V2 };
+#define SERVER "" /* where the stream arrives, in what is expected */
+#define FAR "192.0.2.9:1080"
+
+static const struct said_row {
+    int links;
+    const char *client; /* NULL: nobody's */
+    const char *dest;   /* without its port */
+    const char *to[2];  /* the destination in each header; NULL: no more of them */
+    bool local;         /* they say that nothing is known */
+} said_rows[] = {
+    {SAYS_V1, "192.0.2.7:4000", "127.0.0.1", {SERVER}, false},
+    {SAYS_V2, "192.0.2.7:4000", "127.0.0.1", {SERVER}, false},
+    {SAYS_V1, "192.0.2.7:4000", "here.example", {SERVER}, false},
+    {SAYS_V1, "[2001:db8::7]:4000", "127.0.0.1", {SERVER}, true},
+    {SAYS_V2, "[2001:db8::7]:4000", "127.0.0.1", {SERVER}, true},
+    {SAYS_V1, NULL, "127.0.0.1", {SERVER}, true},
+    {SAYS_V2, NULL, "127.0.0.1", {SERVER}, true},
+    {SAYS_NOTHING, "192.0.2.7:4000", "127.0.0.1", {NULL}, false},
+    {SAYS_BELOW, "192.0.2.7:4000", "192.0.2.1", {NULL}, false},
+    {SERVER_V1, "192.0.2.7:4000", "192.0.2.1", {SERVER}, false},
+    {SERVER_V2, "192.0.2.7:4000", "name.example", {SERVER}, false},
+    {UPPER, "192.0.2.7:4000", "192.0.2.1", {FAR}, false},
+    {BOTH, "192.0.2.7:4000", "192.0.2.1", {SERVER, FAR}, false},
+    {RAW_V2, "192.0.2.7:4000", "192.0.2.1", {SERVER}, false},
+};
+
+static void expect_header(const struct said_row *row, const char *to, const struct dp_addr *server,
+                          const uint8_t **at, size_t *left)
+{
+    struct proxy_header header;
+    char client[ADDR_TEXT], dest[ADDR_TEXT], arrives[ADDR_TEXT];
+    int n = proxy_read(*at, *left, &header);
+    cr_assert(gt(int, n, 0));
+    *at += n;
+    *left -= (size_t)n;
+    cr_expect(header.local == row->local);
+    if (row->local)
+        return;
+    addr_text(server, arrives);
+    cr_expect_str_eq(addr_text(&header.client, client), row->client);
+    cr_expect_str_eq(addr_text(&header.dest, dest), *to ? to : arrives);
+}
+
+static void said_row(const struct said_row *row, size_t i)
+{
+    struct dp_addr server;
+    char hop[ADDR_TEXT], dest[64];
+    int listener = fake_listen("127.0.0.1", 16, &server);
+    const struct fake_link plain = {.name = "a", .shape = FAKE_SOCKET, .local = "127.0.0.2"};
+    const struct fake_link tunnel = {
+        .name = "b", .shape = FAKE_TUNNEL, .hop = hop, .names = true, .via = "a"};
+    const struct fake_link far = {.name = "c", .shape = FAKE_TUNNEL, .hop = FAR, .via = "b"};
+    struct fake_world w = {.names = here, .client = row->client, .raw = row->links == RAW_V2};
+    static const uint32_t version[][3] = {
+        [SAYS_V1] = {1},     [SAYS_V2] = {2},      [SAYS_NOTHING] = {0},
+        [SAYS_BELOW] = {1},  [SERVER_V1] = {1, 1}, [SERVER_V2] = {0, 2},
+        [UPPER] = {1, 0, 2}, [BOTH] = {0, 1, 2},   [RAW_V2] = {0, 2},
+    };
+    unsigned top = row->links == UPPER || row->links == BOTH ? 2 : row->links >= SAYS_BELOW;
+    const struct fake_link all[] = {plain, tunnel, far};
+    for (unsigned k = 0; k <= top; k++) {
+        w.link[k] = all[k];
+        w.link[k].outside = k < top;
+        w.link[k].send_proxy = version[row->links][k];
+    }
+    addr_text(&server, hop);
+    snprintf(dest, sizeof dest, "%s:%u", row->dest, server.port);
+    fake_world_open(&w);
+    run(&w, dest);
+    cr_assert(eq(int, w.err, DP_OK), "row %zu", i);
+    close_world(&w, "said");
+
+    uint8_t bytes[512];
+    int peer = accept(listener, NULL, NULL);
+    ssize_t n = recv(peer, bytes, sizeof bytes, MSG_WAITALL);
+    cr_assert(n >= 0, "row %zu", i);
+    const uint8_t *at = bytes;
+    size_t left = (size_t)n;
+    for (unsigned k = 0; k < 2 && row->to[k]; k++)
+        expect_header(row, row->to[k], &server, &at, &left);
+    cr_expect(eq(sz, left, 0), "row %zu: nothing else is said", i);
+    close(peer);
+    close(listener);
+}
+
+Test(chain, whose_connection_it_is)
+{
+    for (size_t i = 0; i < LENGTH(said_rows); i++)
+        said_row(&said_rows[i], i);
 }

@@ -39,6 +39,7 @@ static void expect_handed_on(const struct config *a)
     for (size_t i = 0; i < a->n_links; i++) {
         cr_expect_str_eq(a->link[i].name, b->link[i].name);
         cr_expect_eq(a->link[i].fast_open, b->link[i].fast_open);
+        cr_expect_eq(a->link[i].send_proxy, b->link[i].send_proxy);
         cr_expect_eq(a->link[i].keep, b->link[i].keep);
         cr_expect_eq(conf_link_hash(&a->link[i]), conf_link_hash(&b->link[i]));
     }
@@ -57,12 +58,16 @@ Test(config_write, every_section_and_type)
               "  lan: {listen: \"[::]:1080\", pool: cheap, allow: [192.168.0.0/16, fd00::/8]}\n"
               "  world: {listen: 0.0.0.0:1081, pool: all, open: yes, early-reply: yes}\n"
               "  straight: {listen: 127.0.0.1:0, pool: tunnels, protocols: raw}\n"
+              "  near: {listen: 'unix:/run/x y', mode: 0660, pool: all, proxy-protocol: unix}\n"
+              "  given: {listen: 'fd:web', pool: all, proxy-protocol: [unix, 10.0.0.0/8]}\n"
+              "  behind: {listen: 127.0.0.1:2, pool: all, proxy-protocol: [127.0.0.1, '::1']}\n"
               "links:\n"
               "  wifi: {interface: \"wl#an\", weight: 3, dns: [10.64.0.1, \"[fe80::1%lo]:5353\"]}\n"
               "  lte: {address: \"fe80::2%lo\", max-connections: 200, on-down: keep,\n"
               "        slow-start: 1500ms, max-per-destination: 6,\n"
               "        health-check: {dns: example.com, timeout: 1500ms, rise: 5}}\n"
               "  vps: {dialer: socks, server: prüfung.example:1080, via: wifi, fast-open: yes,\n"
+              "        send-proxy: v2,\n"
               "        health-check: no}\n"
               "  tun: {dialer: socks, server: \"[fe80::1%lo]:80\", resolve: local, via: vps,\n"
               "        health-check: {http: \"http://[2001:db8::1]:81/a?b:\", status: 204}}\n"
@@ -199,6 +204,7 @@ Test(config_hash, what_makes_another_link_or_pool)
         {", password: secret", "", false, true, false},
         {"password: secret", "password: ''", false, true, false},
         {"fast-open: yes", "fast-open: no", false, true, false},
+        {"fast-open: yes", "fast-open: yes, send-proxy: v1", false, true, false},
         {"via: wifi, fast-open", "fast-open", false, true, false},
         {"order: block", "order: smooth", false, false, true},
         {", order: block", ", balancer: leastconn", false, false, true},
