@@ -14,6 +14,14 @@ static int header(const uint8_t *p, size_t len)
     return proxy_read(p, len, &h);
 }
 
+/* IPv4 is never dressed up as IPv6, or one side could not be told with the other. */
+static int is_plain(struct dp_addr addr)
+{
+    const struct dp_addr before = addr;
+    addr_unmap(&addr);
+    return addr_equal(&addr, &before);
+}
+
 static void check_written(const struct proxy_header *h, unsigned version)
 {
     uint8_t out[PROXY_OUT_MAX];
@@ -35,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (proxy_read(data, len, &h) <= 0)
         return 0;
     require(h.local == !h.client.salen && h.local == !h.dest.salen);
+    require(is_plain(h.client) && is_plain(h.dest));
     check_written(&h, 1);
     check_written(&h, 2);
     return 0;
