@@ -134,6 +134,7 @@ int proxy_read(const uint8_t *p, size_t len, struct proxy_header *header)
             : known < sizeof v2_signature       ? 0
                                                 : v2_read(p, len, header);
     addr_unmap(&header->client);
+    addr_unmap(&header->dest);
     return n;
 }
 

@@ -21,8 +21,8 @@ static enum state enter(struct session *s, const struct proxy_header *header)
         memcpy(&s->client, &header->client.sa, header->client.salen);
     }
     const struct dp_addr client = session_client(s);
-    const struct conf_listener *listener = worker_listener(w, s->hs->listener);
-    if (!listener || !client_enters(w->sources, listener, &client, &s->source))
+    const struct acceptor *at = worker_acceptor(w, s->hs->listener);
+    if (!at || !client_enters(w->sources, at->conf, &client, &s->source))
         return CLOSED;
     return s->hs->raw ? session_ask(s) : HANDSHAKE;
 }

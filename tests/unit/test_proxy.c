@@ -28,6 +28,7 @@ static const struct row rows[] = {
     {S("PROXY UNKNOWN\r\n"), 15, NULL, NULL},
     {S("PROXY UNKNOWN ffff::1 what ever 1 2\r\n"), 37, NULL, NULL},
     {S("PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n"), 37, "192.0.2.1:1", "[::1]:2"},
+    {S("PROXY TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2 1 2\r\n"), 50, "192.0.2.1:1", "192.0.2.2:2"},
     {S("PROXY TCP4 192.0.2.1 192.0.2.2 1024 80\n"), -1, NULL, NULL},
     {S("PROXY TCP4 192.0.2.1 192.0.2.2 1024\r\n"), -1, NULL, NULL},
     {S("PROXY TCP4 192.0.2.1 192.0.2.2 1024 80 9\r\n"), -1, NULL, NULL},
