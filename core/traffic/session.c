@@ -369,7 +369,7 @@ void session_start(struct worker *w, const struct acceptor *at, int fd,
     w->sessions = s;
     worker_watch_sessions(w);
     /* What clients begin with has mostly come already: then the loop need not say so. */
-    s->hs->header_due = client_is_proxy(listener, client);
+    s->hs->header_due = client_is_proxy(at->conf, client);
     if (s->hs->raw && !s->hs->header_due) {
         s->state = session_ask(s);
     } else {
