@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/un.h>
 
 #define COLUMN_GAP 2
 
@@ -87,10 +88,20 @@ static void dump_networks(const char *key, const struct addr_net *net, size_t n,
     fputs("]\n", out);
 }
 
+/* As it is: for people it would be escaped. */
+static void print_path(const struct dp_addr *listen, FILE *out)
+{
+    char text[sizeof "unix:" + ADDR_PATH_MAX];
+    snprintf(text, sizeof text, "unix:%s", ((const struct sockaddr_un *)&listen->sa)->sun_path);
+    print_text(text, out);
+}
+
 static void dump_listen(const struct conf_listener *listener, FILE *out)
 {
     if (listener->handed)
         fprintf(out, "\"fd:%s\"", listener->handed);
+    else if (conf_listens_unix(listener))
+        print_path(&listener->listen, out);
     else
         print_addr(&listener->listen, out);
     if (listener->mode)
