@@ -88,11 +88,11 @@ static void dump_networks(const char *key, const struct addr_net *net, size_t n,
     fputs("]\n", out);
 }
 
-/* As it is, where addr_text() would escape some of it. */
-static void print_path(const struct dp_addr *addr, FILE *out)
+/* As it is: for people it would be escaped. */
+static void print_path(const struct dp_addr *listen, FILE *out)
 {
-    char text[ADDR_TEXT];
-    snprintf(text, sizeof text, "unix:%s", ((const struct sockaddr_un *)&addr->sa)->sun_path);
+    char text[sizeof "unix:" + ADDR_PATH_MAX];
+    snprintf(text, sizeof text, "unix:%s", ((const struct sockaddr_un *)&listen->sa)->sun_path);
     print_text(text, out);
 }
 

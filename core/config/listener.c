@@ -117,10 +117,10 @@ static void check_exposure(const struct option_scope *scope, const struct conf_l
 {
     const struct tree_node *node = tree_find(scope->map, "listen");
     const struct tree_node *allow = tree_find(scope->map, "allow");
+    const struct tree_node *users = tree_find(scope->map, "users-file"); /* and be it a bad one */
     if (listener->open && allow)
         option_error(scope, allow, "allow", "contradicts open: yes");
-    else if (!listener->handed && !allow && !tree_find(scope->map, "users-file") &&
-             conf_listener_exposed(listener))
+    else if (!listener->handed && !allow && !users && conf_listener_exposed(listener))
         option_error(scope, node, "listen", CONF_EXPOSED);
 }
 

@@ -58,6 +58,8 @@ check "no drop-in that would be read" none -path '*/systemd/system/*' -name '*.c
 unit=$(find "$root" -path '*/lib/systemd/system/dispatch-host.service')
 check "the unit for systemd names what is installed" ls -d $(sed -n \
     "s|^ExecStart=\([^ ]*\) -c \(.*\)/dispatch.yaml\$|$root\1 $root\2|p" "$unit")
+check "the unit for its socket, of the name in the manual" \
+    grep -qx FileDescriptorName=dispatch "${unit%.service}.socket"
 check "no libtool archives" none -name '*.la'
 check "nothing that others may write" none ! -type l -perm /022
 
