@@ -217,7 +217,7 @@ def lossy(t, link):
     t.defer(world.run, "nft", "delete table inet loss-" + link.name)
 
 
-@case("5 % loss: nobody fails, no link is put out of use")
+@case("5 % loss: nobody fails, no link is put out of use", long=True)
 def loss(t):
     w = World(t)
     port = w.serve(servers.tell).port
@@ -337,7 +337,7 @@ def told_by(host, port):
         return c.line().split()[1]
 
 
-@case("flapping six times: no client fails, the other link's tunnel lives")
+@case("flapping six times: no client fails, the other link's tunnel lives", long=True)
 def flapping(t):
     w = World(t)
     port = w.serve(servers.tell_and_echo).port

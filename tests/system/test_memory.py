@@ -295,7 +295,8 @@ def reload_each(t, workers):
 @table("each allocation fails once in a connection", [(
     "%s%s%s" % (func.__name__, " by the upstream proxy" if far else "",
                 ", by name" if host != TARGET else ""), i) for i, (func, far, host) in
-    enumerate(WORK)], needs=["dnsmasq", "microsocks"], limit=300)
+    enumerate(WORK)], needs=["dnsmasq", "microsocks"], limit=300,
+       long=["%s, by name" % func.__name__ for func, _far, _host in WORK])
 def connection_each(t, kind):
     load = Load(t, 1)
     load.all_well_by_both()

@@ -192,7 +192,7 @@ def at_reload(t, how, pattern):
     equal(links, "abab", "links")
 
 
-@case("a plugin that hangs in create() is given up, and the host goes on", limit=90)
+@case("a plugin that hangs in create() is given up, and the host goes on", limit=90, long=True)
 def hangs(t):
     p = place(t)
     host = Host(t, config(TWO))

@@ -420,7 +420,7 @@ def clock_tunnels(t, seconds):
         equal(len(client.links_of(2, host.addr, TARGET, p.told.port)), 2, "new ones work")
 
 
-@table("the clock jumps by hours: dials, look-ups and the drain keep their time", JUMPS, long=("back",))
+@table("the clock jumps by hours: dials, look-ups and the drain keep their time", JUMPS, long=True)
 def clock_dials(t, seconds):
     p = place(t)
     dns.NameServer(t, [("a", p.world.a.ns, p.world.a.gw)], {"known.test": [TARGET]},
