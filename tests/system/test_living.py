@@ -14,10 +14,10 @@ from lib.tap import case, check, equal, table, wait_for
 from lib.world import TARGET, World
 
 NEW = "10.0.1.77"
-TWO = {"a": "interface: a0", "b": "interface: b0"}
 LONG = bool(os.environ.get("DISPATCH_LONG"))
 BEFORE_S, DURING_S, AFTER_S = (2, 10, 8) if LONG else (0.5, 2, 0.5)  # 20 s in all, or enough
-RAMP_S = 5  # slow-start
+RAMP_S = 5
+TWO = {x: "interface: %s0, slow-start: %ds" % (x, RAMP_S) for x in "ab"}
 KNOWN_S, SILENT_S = 2, 12  # until it is used again: where the kernel tells of it, and where not
 
 
