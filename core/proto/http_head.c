@@ -53,7 +53,7 @@ struct dp_str http_cut(struct dp_str s, char c, struct dp_str *rest)
     return (struct dp_str){.p = s.p, .len = len};
 }
 
-struct dp_str http_trim(struct dp_str s)
+static struct dp_str trim(struct dp_str s)
 {
     while (s.len && (s.p[0] == ' ' || s.p[0] == '\t'))
         s.p++, s.len--;
@@ -92,7 +92,7 @@ int http_field_line(struct dp_str line, struct http_field *field)
     field->name = http_cut(line, ':', &field->value);
     if (!field->value.p || !http_is_token(field->name) || !http_is_text(field->value))
         return -HTTP_BAD_REQUEST;
-    field->value = http_trim(field->value);
+    field->value = trim(field->value);
     return 0;
 }
 
@@ -124,7 +124,7 @@ const struct http_field *http_field(const struct http_fields *fields, const char
 static bool value_has(struct dp_str rest, struct dp_str token)
 {
     while (rest.p) {
-        struct dp_str item = http_trim(http_cut(rest, ',', &rest));
+        struct dp_str item = trim(http_cut(rest, ',', &rest));
         if (item.len == token.len && strncasecmp(item.p, token.p, token.len) == 0)
             return true;
     }

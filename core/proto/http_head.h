@@ -104,7 +104,6 @@ bool http_same(struct dp_str s, const char *text); /* in any case */
 
 /* What stands before the first c; the rest behind it, or an empty one with p NULL: there is no c. */
 struct dp_str http_cut(struct dp_str s, char c, struct dp_str *rest);
-struct dp_str http_trim(struct dp_str s); /* without blanks and tabs around it */
 
 /* Digits alone; more than fit is no number. */
 bool http_number(struct dp_str s, uint64_t most, uint64_t *number);

@@ -108,10 +108,4 @@ void handshake_http_page(const struct handshake *hs, int status, const char *tex
 void handshake_consume(struct handshake *hs, size_t n);
 void handshake_dest(struct handshake *hs, const struct dp_addr *dest);
 
-/* May this request of HTTP be served? TURN_DIAL: its login is right. TURN_LOGIN: to be looked at, and
- * asked again. Otherwise the refusal says what is wrong: TURN_ANSWER where the client may go on after
- * the request (`keep`), or TURN_REFUSE; the login is WANTED again. */
-enum turn http_login(struct login *login, const struct http_request *request, bool keep,
-                     struct refusal *refusal);
-
 #endif

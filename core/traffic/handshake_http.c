@@ -126,9 +126,11 @@ static int login_page(enum login_state state, const char **body)
     }
 }
 
-/* One without a login is no more than a question for it: the log has nothing of that. */
-enum turn http_login(struct login *login, const struct http_request *request, bool keep,
-                     struct refusal *refusal)
+/* TURN_DIAL: its login is right. TURN_LOGIN: to be looked at, and asked again. Else the refusal says
+ * what is wrong, and the login is WANTED again; of a request without one, which is no more than a
+ * question for it, the log has nothing. */
+static enum turn verdict(struct login *login, const struct http_request *request, bool keep,
+                         struct refusal *refusal)
 {
     const enum login_state state = login->state;
     if (state == LOGIN_RIGHT)
@@ -157,7 +159,7 @@ static bool may_go_on(const struct handshake *hs, const struct http_request *r, 
 static enum turn login(struct handshake *hs, const struct http_request *request, size_t head_len,
                        struct refusal *refusal)
 {
-    enum turn turn = http_login(hs->login, request, may_go_on(hs, request, head_len), refusal);
+    enum turn turn = verdict(hs->login, request, may_go_on(hs, request, head_len), refusal);
     if (turn == TURN_ANSWER)
         handshake_consume(hs, head_len);
     if (turn != TURN_DIAL)
