@@ -167,10 +167,12 @@ static enum exchange_end down_read(struct exchange *ex)
     return server_ended(ex, n);
 }
 
-/* The same as of up. */
+/* The same as of up. What has come of the body leaves with the head. */
 static bool down_look(struct exchange *ex, enum exchange_end *end)
 {
-    bool found = ex->answered ? body_look(ex, end) : head_look(ex, end) > 0;
+    bool found = !ex->answered && head_look(ex, end) > 0;
+    if (ex->answered && !ex->down_over)
+        found = body_look(ex, end);
     if (*end != EXCHANGE_GOES_ON)
         return false;
     if (found)
