@@ -8,6 +8,7 @@
 #include "traffic/exchange.h"
 #include "proto/http_rewrite.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -78,9 +79,11 @@ static enum exchange_end up_turn(struct exchange *ex)
 
 /* ---- down ---- */
 
+static_assert(HTTP_REWRITE_MAX <= RELAY_BUFFER, "a head fits");
+
 static void down_head(struct exchange *ex, const struct http_response *r, size_t n)
 {
-    uint8_t head[HTTP_REWRITE_MAX];
+    uint8_t *head = ex->relay->shared->buffer; /* one on the stack is cleared each time */
     const struct http_rewriting rewriting = {.close = !ex->client_persists,
                                              .no_chunks = ex->errand->old};
     lane_head(&ex->down, n, head, http_rewrite_response(r, &rewriting, head));

@@ -62,7 +62,7 @@ static struct errand *errand_of(const char *head)
     struct http_scan scan = {0};
     int n = http_request((const uint8_t *)head, strlen(head), &scan, &r);
     cr_assert(eq(int, n, (int)strlen(head)), "%s", head);
-    struct errand *errand = errand_new(&r);
+    struct errand *errand = errand_new(&r, (size_t)n);
     cr_assert_not_null(errand);
     return errand;
 }
