@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The figures of a run as Markdown: medians, spreads, ratios."""
 
+import json
 import os
 import platform
 import statistics
@@ -103,6 +104,23 @@ class Results:
         self.peers = peers
         self.values = {}
         self.failures = {}  # (peer, measure) -> why
+        self.rounds, self.minutes = 0, 0
+
+    def save(self, path):
+        """For load()."""
+        rows = {"values": list(self.values.items()), "failures": list(self.failures.items())}
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(dict(vars(self), **rows), f)
+
+    def load(self, path):
+        """Adds what another run has saved, where this one has nothing."""
+        with open(path, encoding="utf-8") as f:
+            saved = json.load(f)
+        mine = {key[:2] for key in self.values} | set(self.failures)
+        for rows, own in ((saved["values"], self.values), (saved["failures"], self.failures)):
+            own.update((tuple(key), row) for key, row in rows if tuple(key[:2]) not in mine)
+        self.rounds = max(self.rounds, saved["rounds"])
+        self.minutes += saved["minutes"]
 
     def add(self, peer, measure, figures):
         for figure, value in figures.items():
@@ -179,16 +197,16 @@ def _processor():
     return platform.machine()
 
 
-def head(peers, rounds, minutes, quick):
+def head(peers, results, quick):
     """The beginning of the report: what, when, where, who."""
     kernel = ".".join(platform.release().split("-")[0].split(".")[:2])
     versions = ", ".join("%s %s" % (p.name, p.version()) for p in peers if p.version())
     return ["# Benchmark", "",
-            "What dispatch-host costs beside other SOCKS5 servers and plain TCP forwarders.",
+            "What dispatch-host costs beside other SOCKS5 servers, HTTP proxies and TCP forwarders.",
             "`direct` is the same way without a proxy. A figure is the median of %d rounds, with"
-            % rounds, "the least and the largest in brackets.", "",
+            % results.rounds, "the least and the largest in brackets.", "",
             "- Measured on %s in %.0f minutes with `bench/run%s`"
-            % (time.strftime("%Y-%m-%d"), minutes, " --quick" if quick else ""),
+            % (time.strftime("%Y-%m-%d"), results.minutes, " --quick" if quick else ""),
             "- Machine: %d processors (%s), Linux %s" % (os.cpu_count(), _processor(), kernel),
             "- Peers: " + versions, ""]
 
