@@ -41,11 +41,13 @@ def options_read():
                         "built with it)")
     parser.add_argument("--also", metavar="NAME=COMMAND", action="append", default=[],
                         help="one more SOCKS5 server")
+    parser.add_argument("--keep", metavar="FILE", help="keep the figures in this file too, beside "
+                        "those of runs before that are in it: a long run in parts")
     parser.add_argument("--write", action="store_true", help="write doc/benchmark.md and "
-                        "doc/benchmark.svg")
+                        "doc/benchmark.svg, of this run and of what --keep has kept")
     options = parser.parse_args()
-    if options.write and (options.only or options.measure):
-        parser.error("--write wants all peers and all measures")
+    if options.write and (options.only or (options.measure and not options.keep)):
+        parser.error("--write wants all peers and, but for --keep, all measures")
     options.host = os.path.realpath(options.host or "")
     if not os.path.isfile(options.host):
         parser.error("--host: there is no %s" % options.host)
@@ -78,7 +80,9 @@ def tell(text):
 
 def peer_measure(bench, peer, names, results):
     """One start of a peer, and all measures of it."""
-    left = [name for name in names if peer.measures is None or name in peer.measures]
+    left = [name for name in names if measures.fits(name, peer)]
+    if not left:
+        return
     try:
         with peers.Running(bench.place, peer) as running:
             while left:
@@ -96,7 +100,7 @@ def peer_measure(bench, peer, names, results):
 
 
 def measure(options, place):
-    """All rounds; returns the results and the peers."""
+    """All rounds; returns the results."""
     sizes = measures.Sizes(options.quick)
     rounds = options.rounds or sizes.rounds
     names = measures.chosen(options.measure.split(",") if options.measure else [])
@@ -106,6 +110,7 @@ def measure(options, place):
     if os.getloadavg()[0] > 0.5:
         tell("others use the processors (load average %.1f): the figures will be off"
              % os.getloadavg()[0])
+    results.rounds = rounds
     started = time.monotonic()
     for number in range(1, rounds + 1):
         if number > sizes.counted_rounds:
@@ -114,7 +119,8 @@ def measure(options, place):
             tell("%3d s: round %d of %d: %s" % (time.monotonic() - started, number, rounds,
                                                 peer.name))
             peer_measure(bench, peer, names, results)
-    return results, found, rounds
+    results.minutes = (time.monotonic() - started) / 60
+    return results, found
 
 
 def write(results, head):
@@ -133,13 +139,14 @@ def write(results, head):
 def main():
     options = options_read()
     places.enter()
-    started = time.monotonic()
     with places.Place() as place:
-        results, found, rounds = measure(options, place)
-        minutes = (time.monotonic() - started) / 60
-        head = report.head(found, rounds, minutes, options.quick)
+        results, found = measure(options, place)
+        if options.keep and os.path.exists(options.keep):
+            results.load(options.keep)
+        if options.keep:
+            results.save(options.keep)
         if options.write:
-            write(results, head)
+            write(results, report.head(found, results, options.quick))
         print("\n".join(report.figures(results)))
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The figures of a run as Markdown: medians, spreads, ratios."""
 
+import json
 import os
 import platform
 import statistics
@@ -47,6 +48,29 @@ COSTS = [
     Group("An idle connection", "", [("user memory, KiB", "idle", "user"),
                                      ("kernel memory, KiB", "idle", "kernel"),
                                      ("descriptors", "idle", "fds")]),
+    Group("HTTP CONNECT", "What a connection and a gigabyte cost that go by a tunnel.",
+          [("CPU µs per connection, 1 at once", "http-tunnel-1", "cpu"),
+           ("CPU µs per connection, 64 at once", "http-tunnel-64", "cpu"),
+           ("time to first byte, 1 at once, µs", "http-tunnel-1", "p50"),
+           ("CPU s per gigabyte, 1 stream down", "http-tunnel-gb-1", "cpu"),
+           ("CPU s per gigabyte, 8 streams down", "http-tunnel-gb-8", "cpu")]),
+    Group("Plain HTTP", "GET of 64 bytes on connections that are kept (tinyproxy keeps none: by a "
+          "new one for each), and of big files.",
+          [("CPU µs per request, 100 connections, 2,000 a second", "http-get-100", "cpu"),
+           ("CPU µs per request, 100 connections, flat out", "http-get-100-flat", "cpu"),
+           ("CPU µs per request, each by a new connection, 64 at once", "http-new-64", "cpu"),
+           ("system calls per request, 1 connection", "http-get-calls", "count"),
+           ("user instructions per request, 1 connection", "http-get-instructions", "count"),
+           ("latency at 2,000 a second: p50, µs", "http-get-100", "p50"),
+           ("latency at 2,000 a second: p99, µs", "http-get-100", "p99"),
+           ("CPU s per gigabyte, 1 file at once", "http-get-gb-1", "cpu"),
+           ("CPU s per gigabyte, 8 files at once", "http-get-gb-8", "cpu")]),
+    Group("Look-ups in rules", "A rule with a file of 100,000 names (`*.known1.example.com`) and one "
+          "with 100,000 networks; look-ups in no order. A miss is looked for in vain.",
+          [("%s, %s" % (title, label), "rules", "%s-%s" % (file, figure))
+           for title, file in (("a name", "name-hit"), ("a name, a miss", "name-miss"),
+                               ("an address", "network-hit"), ("an address, a miss", "network-miss"))
+           for label, figure in (("ns", "ns"), ("user instructions", "instructions"))]),
     Group("Counts per connection", "One at a time, under strace and callgrind.",
           [("system calls", "calls", "count"), ("user instructions", "instructions", "count"),
            ("user instructions, by name", "instructions-name", "count"),
@@ -58,6 +82,14 @@ SPEEDS = [
     Group("Connections per second", "", _at_once("speed")),
     Group("Exchanges per second", "",
           [(title, measure, "speed") for title, measure in MESSAGES if "flat" in measure]),
+    Group("HTTP", "",
+          [("tunnels per second, 64 at once", "http-tunnel-64", "speed"),
+           ("tunnel, 1 stream down, Gbit/s", "http-tunnel-gb-1", "speed"),
+           ("tunnel, 8 streams down, Gbit/s", "http-tunnel-gb-8", "speed"),
+           ("requests per second, 100 kept connections", "http-get-100-flat", "speed"),
+           ("requests per second, each by a new connection, 64 at once", "http-new-64", "speed"),
+           ("1 file at once, Gbit/s", "http-get-gb-1", "speed"),
+           ("8 files at once, Gbit/s", "http-get-gb-8", "speed")]),
     Group("The load generator itself", "Its processor time without a proxy: client and server.",
           [("a gigabyte by 8 streams, s", "gb-8-down", "load"),
            ("a connection, 64 at once, µs", "conn-64", "load"),
@@ -72,6 +104,23 @@ class Results:
         self.peers = peers
         self.values = {}
         self.failures = {}  # (peer, measure) -> why
+        self.rounds, self.minutes = 0, 0
+
+    def save(self, path):
+        """For load()."""
+        rows = {"values": list(self.values.items()), "failures": list(self.failures.items())}
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(dict(vars(self), **rows), f)
+
+    def load(self, path):
+        """Adds what another run has saved, where this one has nothing."""
+        with open(path, encoding="utf-8") as f:
+            saved = json.load(f)
+        mine = {key[:2] for key in self.values} | set(self.failures)
+        for rows, own in ((saved["values"], self.values), (saved["failures"], self.failures)):
+            own.update((tuple(key), row) for key, row in rows if tuple(key[:2]) not in mine)
+        self.rounds = max(self.rounds, saved["rounds"])
+        self.minutes += saved["minutes"]
 
     def add(self, peer, measure, figures):
         for figure, value in figures.items():
@@ -125,6 +174,14 @@ otherwise have the defaults they are packaged with; microsocks cannot log less, 
   check every ten seconds; only what a connection costs is counted of it.
 - **danted+module** is danted with dispatch-dante(8) preloaded and one link, which leads the same way
   out; only what a connection costs is measured of it.
+- **HTTP.** The server's connections are the proxy's own there: a document's path and ETag name its
+  stream and number, so an answer that went astray is found like a wrong byte. squid caches nothing
+  (`cache deny all`), logs nothing and adds nothing (`via off`, `forwarded_for delete`); so does
+  tinyproxy (`LogLevel Critical`, `DisableViaHeader`), whose limit of 100 clients is raised. dispatch-host
+  has no such relief: it adds Via, and looks at the whole of each head and body for what could be read
+  in two ways. Big files are 100 MB each (20 MB in a quick run), 8 in all.
+- **Look-ups** are timed by `bench/lookups`, which is built of the same objects as dispatch-host, on the
+  processor's clock for it, with the destinations' own memory.
 - **Counts** come from strace and callgrind, by the growth from one number of connections to
   another, so that the start drops out; in the first rounds only, for they hardly vary. danted's
   request child is the process that makes the connections to servers, where the module works.
@@ -140,16 +197,16 @@ def _processor():
     return platform.machine()
 
 
-def head(peers, rounds, minutes, quick):
+def head(peers, results, quick):
     """The beginning of the report: what, when, where, who."""
     kernel = ".".join(platform.release().split("-")[0].split(".")[:2])
     versions = ", ".join("%s %s" % (p.name, p.version()) for p in peers if p.version())
     return ["# Benchmark", "",
-            "What dispatch-host costs beside other SOCKS5 servers and plain TCP forwarders.",
+            "What dispatch-host costs beside other SOCKS5 servers, HTTP proxies and TCP forwarders.",
             "`direct` is the same way without a proxy. A figure is the median of %d rounds, with"
-            % rounds, "the least and the largest in brackets.", "",
+            % results.rounds, "the least and the largest in brackets.", "",
             "- Measured on %s in %.0f minutes with `bench/run%s`"
-            % (time.strftime("%Y-%m-%d"), minutes, " --quick" if quick else ""),
+            % (time.strftime("%Y-%m-%d"), results.minutes, " --quick" if quick else ""),
             "- Machine: %d processors (%s), Linux %s" % (os.cpu_count(), _processor(), kernel),
             "- Peers: " + versions, ""]
 
