@@ -440,5 +440,32 @@ def in_danted(t):
     equal(client.links_of(4, d.addr, TARGET, echoed.port), "bbbb", "links with one broken")
 
 
+@case("in danted: by SOCKS4a over HTTP, and whose connection it is by the PROXY protocol",
+      needs=["danted"])
+def in_danted_told(t):
+    w = World(t, "a")
+
+    def handler(conn, name, peer):
+        head = b""
+        while not head.endswith(b"\r\n"):
+            head += conn.recv(1)
+        conn.sendall(head)
+        servers.tell_and_echo(conn, name, peer)
+
+    told, echoed = w.serve(handler), w.serve(servers.tell_and_echo)
+    up, four = HttpUpstream(w.a.ns), Upstream4(w.a.ns)
+    ports = [Service(t, x, [("up", w.a.ns, w.a.gw)]).port for x in (up, four)]
+    links = {"a0": "interface: a0, send-proxy: v1", "up": http(w.a.gw, ports[0]),
+             "four": "dialer: socks, version: 4a, server: %s:%d, via: up" % (w.a.gw, ports[1])}
+    d = dante.Balanced(t, dante.config(links).replace("links: [a0, up, four]", "links: [a0, four]"))
+    with client.connect(d.addr, TARGET, told.port) as c:
+        host, port = c.sock.getsockname()
+        equal(c.line(), "PROXY TCP4 %s %s %d %d\r" % (host, TARGET, port, told.port), "the header")
+        equal(c.line().split()[:2], ["a", w.a.addr], "link, source")
+    equal(echo_megabyte(d.addr, TARGET, echoed.port), "a", "link")
+    equal((up.requests, four.requests), ([(w.a.gw, ports[1])], [("", TARGET, echoed.port)]),
+          "requests to the one and the other")
+
+
 if __name__ == "__main__":
     tap.main()
