@@ -8,6 +8,7 @@
 
 #include <ifaddrs.h>
 #include <string.h>
+#include <strings.h>
 
 struct args {
     struct build *b;
@@ -177,7 +178,7 @@ static const struct scheme *scheme_find(const char *text, const struct word *w)
 {
     size_t len = (size_t)(w->scheme_end - text);
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
-        if (strlen(schemes[i].text) == len && memcmp(schemes[i].text, text, len) == 0)
+        if (strlen(schemes[i].text) == len && strncasecmp(schemes[i].text, text, len) == 0)
             return &schemes[i];
     return NULL;
 }

@@ -3,6 +3,15 @@
  */
 #include "proto/sniff.h"
 
+#include <stdbool.h>
+
+/* A method, or the empty line that may come before it (RFC 9112, section 2.2); or what somebody has
+ * typed who shall read the answer. */
+static bool is_text(uint8_t c)
+{
+    return (c >= ' ' && c <= '~') || c == '\r' || c == '\n';
+}
+
 enum sniff sniff_first_byte(uint8_t first)
 {
     if (first == 5)
@@ -11,7 +20,7 @@ enum sniff sniff_first_byte(uint8_t first)
         return SNIFF_SOCKS4;
     if (first == 0x16)
         return SNIFF_TLS;
-    if ((first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z'))
+    if (is_text(first))
         return SNIFF_HTTP;
     return SNIFF_UNKNOWN;
 }
@@ -28,8 +37,9 @@ const char *sniff_mistake(enum sniff kind)
     return texts[kind];
 }
 
-/* 501: the method is not supported by this server (RFC 9110, section 15.6.2). The last two answers
- * are a SOCKS4 rejection (91) and SOCKS5's "no acceptable methods". */
+/* 501: the method is not supported by this server (RFC 9110, section 15.6.2). An answer of HTTP is
+ * what TLS clients call a "wrong version number": people know it for https:// where http:// is
+ * meant. The last two answers are a SOCKS4 rejection (91) and SOCKS5's "no acceptable methods". */
 const char *sniff_refusal(enum sniff kind, size_t *len)
 {
     static const char http[] =
@@ -40,6 +50,14 @@ const char *sniff_refusal(enum sniff kind, size_t *len)
         "\r\n"
         "This port is a proxy that does not speak HTTP.\n"
         "Set it as a SOCKS5 proxy (socks5h://ADDRESS:PORT) in your program.\n";
+    static const char tls[] =
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\n"
+        "Content-Length: 132\r\n"
+        "Connection: close\r\n"
+        "\r\n"
+        "This port is a proxy that is talked to in the clear.\n"
+        "In your program, write http:// or socks5h:// before its address, not https://.\n";
     static const char socks4[] = "\0\x5b\0\0\0\0\0\0";
     static const char socks5[] = "\x05\xff";
 
@@ -50,12 +68,11 @@ const char *sniff_refusal(enum sniff kind, size_t *len)
     case SNIFF_SOCKS4:
         *len = 8;
         return socks4;
-    case SNIFF_SOCKS5:
-    case SNIFF_UNKNOWN:
+    case SNIFF_TLS:
+        *len = sizeof tls - 1;
+        return tls;
+    default:
         *len = 2;
         return socks5;
-    default:
-        *len = 0;
-        return "";
     }
 }

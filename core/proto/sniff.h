@@ -9,14 +9,14 @@
 
 enum sniff { SNIFF_SOCKS5, SNIFF_SOCKS4, SNIFF_HTTP, SNIFF_TLS, SNIFF_UNKNOWN };
 
-/* One byte decides: 5 and 4 are SOCKS versions, a letter starts an HTTP method, 0x16 a TLS record. */
+/* One byte decides: 5 and 4 are SOCKS versions, 0x16 starts a TLS record, text is taken for HTTP. */
 enum sniff sniff_first_byte(uint8_t first);
 
 /* What is wrong with a client of a protocol that is not spoken: for the log. */
 const char *sniff_mistake(enum sniff kind);
 
-/* What a client of the wrong protocol is sent, so that it can show what is wrong. len 0: nothing it
- * could understand. The bytes are static. */
+/* What a client of the wrong protocol is sent, so that it can show what is wrong. The bytes are
+ * static. */
 const char *sniff_refusal(enum sniff kind, size_t *len);
 
 #endif

@@ -4,13 +4,13 @@
 #include "route/chain.h"
 #include "base/error.h"
 #include "proto/proxy.h"
+#include "route/guard.h"
 #include "route/socket.h"
+#include "route/wants.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define WANT_FDS 4 /* as in struct dp_want */
 
 enum stage_state { NOT_STARTED, RUNNING, ENDED };
 
@@ -38,13 +38,7 @@ struct chain {
     size_t header_len, header_sent;
     bool has_server; /* the first target, a tunnel's server, has accepted */
     short told;      /* edges of `fd`: nobody is told them again */
-    struct watch {
-        struct io_fd io;
-        struct chain *chain;
-        short revents;
-    } watch[WANT_FDS];
-    unsigned n_watch;
-    struct io_timer timer;
+    struct wants wants;
     char name[256]; /* of the destination: dials may outlive the request */
     unsigned n_stages;
     struct stage stage[]; /* [k + 1]: tunnel k */
@@ -81,119 +75,23 @@ bool chain_plan_takes_names(const struct chain_plan *plan, unsigned k)
     return plan->bottom && dials_itself(plan->bottom) && link_caps(plan->bottom) & DP_NAMES;
 }
 
-/* ---- waiting ---- */
-
-/* Stops the timer and what is watched, but for the stream: of that nobody may lose sight. */
-static void chain_unwatch(struct chain *c)
-{
-    for (unsigned i = 0; i < c->n_watch; i++)
-        if (c->watch[i].io.fd != c->fd)
-            io_watch(c->io, &c->watch[i].io, 0);
-    io_timer(c->io, &c->timer, 0);
-}
-
-/* The stream is watched by another right away, or closed. */
-static void stream_unwatch(struct chain *c, bool closing)
-{
-    for (unsigned i = 0; i < c->n_watch; i++) {
-        struct io_fd *w = &c->watch[i].io;
-        if (w->fd == c->fd && closing)
-            io_forget(c->io, w);
-        else if (w->fd == c->fd)
-            io_leave(c->io, w);
-    }
-}
-
 static int chain_step(struct chain *c);
 
-static void chain_resume(struct chain *c)
+static void chain_resume(struct wants *wants)
 {
+    struct chain *c = (struct chain *)((char *)wants - offsetof(struct chain, wants));
     int result = chain_step(c);
     if (result != DP_AGAIN)
         c->over(c, c->ctx, result);
 }
 
-static void chain_ready(struct io_fd *io, short revents)
-{
-    struct watch *w = (struct watch *)((char *)io - offsetof(struct watch, io));
-    w->revents = revents;
-    chain_resume(w->chain);
-}
-
-static void chain_timer(struct io_timer *timer)
-{
-    chain_resume((struct chain *)((char *)timer - offsetof(struct chain, timer)));
-}
-
-/* Is number i watched already, on the stream, and wanted again? A plugin's own descriptor may be
- * another by now, under the same number. */
-static bool watch_stays(const struct chain *c, unsigned i, const struct dp_want *want, unsigned n)
-{
-    return i < n && c->watch[i].io.fd == c->fd && want->fd[i].fd == c->fd;
-}
-
-/* Waits for what `want` says. What was watched before and is wanted again costs nothing. */
-static int chain_watch(struct chain *c, const struct dp_want *want, short how)
-{
-    unsigned n = want->nfds < WANT_FDS ? want->nfds : WANT_FDS;
-    int failed = 0;
-    for (unsigned i = 0; i < c->n_watch; i++)
-        if (!watch_stays(c, i, want, n))
-            io_watch(c->io, &c->watch[i].io, 0);
-    for (unsigned i = 0; i < n; i++) {
-        struct watch *w = &c->watch[i];
-        short events = (short)(want->fd[i].events & (POLLIN | POLLOUT));
-        w->chain = c;
-        w->revents = 0;
-        w->io.fd = want->fd[i].fd;
-        w->io.ready = chain_ready;
-        if (w->io.fd >= 0)
-            failed |= io_watch(c->io, &w->io, events ? events | how : 0);
-    }
-    c->n_watch = n;
-    c->timer.fire = chain_timer;
-    io_timer(c->io, &c->timer, want->deadline);
-    return failed ? DP_ERR_LOCAL : DP_AGAIN;
-}
-
 /* ---- the stages ---- */
 
-/* Loopback or all addresses: either way it reaches this host. */
-static bool is_here(const struct dp_addr *a)
-{
-    return addr_is_loopback(a) || addr_is_any(a);
-}
-
-/* A listener on all addresses is reached by each of this machine's. */
-static bool leads_to(const struct dp_addr *to, const struct dp_addr *listen)
-{
-    if (to->port != listen->port)
-        return false;
-    if (addr_is_any(listen))
-        return is_here(to) || socket_is_own(to);
-    return addr_same_ip(to, listen) || (addr_is_any(to) && is_here(listen));
-}
-
-static bool is_own_listener(const struct dial_env *env, const struct dp_addr *to)
-{
-    for (size_t i = 0; env->config && i < env->config->n_listeners; i++)
-        if (leads_to(to, &env->config->listener[i].listen))
-            return true;
-    return false;
-}
-
-/* An address of this host is no destination, but by a link that is itself on the loopback. */
+/* A tunnel's server is no destination. */
 static int guard(const struct chain *c, const struct dp_addr *local)
 {
     const struct dp_addr *to = &c->stage[c->n_stages - 1].target;
-    if (c->plan->raw)
-        return DP_OK;
-    const struct permit *permit = c->plan->permit;
-    if (is_own_listener(c->env, to) || (permit && to->salen && !permit->allows(permit, to)))
-        return DP_ERR_DENIED;
-    if (!is_here(to))
-        return DP_OK;
-    return local && local->salen && addr_is_loopback(local) ? DP_OK : DP_ERR_DENIED;
+    return c->plan->raw ? DP_OK : guard_check(c->env, c->plan->permit, to, local);
 }
 
 /* Is the first target a server that wants its connection opened fast? */
@@ -206,7 +104,7 @@ static bool fast_open(const struct chain_plan *plan)
 static int connect_wait(struct chain *c)
 {
     struct dp_want want = {.nfds = 1, .fd = {{.fd = c->fd, .events = POLLIN | POLLOUT}}};
-    return chain_watch(c, &want, IO_EDGE);
+    return wants_await(&c->wants, &want, c->fd, IO_EDGE);
 }
 
 static int connect_start(struct chain *c)
@@ -227,29 +125,20 @@ static int connect_start(struct chain *c)
     c->connecting = true;
     int result = socket_connect(fd, to);
     if (result == DP_OK) /* with fast open it is as good as connected */
-        c->watch[0].revents = POLLOUT;
+        c->wants.fd[0].revents = POLLOUT;
     return result == DP_AGAIN ? connect_wait(c) : result;
 }
 
 static int connect_step(struct chain *c)
 {
-    short revents = c->watch[0].revents;
+    short revents = c->wants.fd[0].revents;
     int result = socket_connected(c->fd, revents, &c->stage[0].target, &c->bound);
     if (result == DP_AGAIN)
         return connect_wait(c);
     c->connecting = false;
-    c->has_server = result == DP_OK && c->n_watch > 0; /* else it is put off: fast open */
+    c->has_server = result == DP_OK && c->wants.n > 0; /* else it is put off: fast open */
     c->told = revents;
     return result;
-}
-
-static void want_happened(const struct chain *c, struct dp_want *want)
-{
-    for (unsigned i = 0; i < c->n_watch; i++) {
-        want->fd[i].fd = c->watch[i].io.fd;
-        want->fd[i].events = c->watch[i].io.events;
-        want->fd[i].revents = c->watch[i].revents;
-    }
 }
 
 static int stage_start(struct chain *c, struct stage *s, struct dp_want *want, struct dp_conn *conn)
@@ -265,7 +154,7 @@ static int stage_go(struct chain *c, struct stage *s, struct dp_want *want, stru
 {
     if (s->state == NOT_STARTED)
         return stage_start(c, s, want, conn);
-    want_happened(c, want);
+    wants_happened(&c->wants, want);
     return stage_ops(s)->step(s->dial, want, conn);
 }
 
@@ -283,7 +172,7 @@ static int stage_step(struct chain *c, struct stage *s)
     struct dp_conn conn = {.size = sizeof conn, .fd = c->fd};
     int result = error_checked(stage_go(c, s, &want, &conn));
     if (result == DP_AGAIN)
-        return chain_watch(c, &want, 0);
+        return wants_await(&c->wants, &want, c->fd, 0);
     if (result != DP_OK)
         return result;
     if (c->fd < 0)
@@ -322,7 +211,7 @@ static int header_send(struct chain *c)
         int result =
             socket_send(c->fd, c->header + c->header_sent, c->header_len - c->header_sent, &sent);
         if (result != DP_OK)
-            return result == DP_AGAIN ? chain_watch(c, &want, 0) : result;
+            return result == DP_AGAIN ? wants_await(&c->wants, &want, c->fd, 0) : result;
         c->header_sent += sent;
     }
     return DP_OK;
@@ -357,7 +246,7 @@ static int chain_step(struct chain *c)
             return DP_AGAIN;
         if (result < 0)
             return blame_below_top(c, result);
-        chain_unwatch(c);
+        wants_drop(&c->wants, c->fd);
         c->arrived = false;
     } while (++c->at < c->plan->n_targets);
     return DP_OK;
@@ -420,6 +309,7 @@ int chain_start(struct dial_env *env, const struct chain_plan *plan, const struc
     if (!c)
         return DP_ERR_LOCAL;
     c->io = env->io;
+    c->wants = (struct wants){.io = env->io, .ready = chain_resume};
     c->env = env;
     c->plan = plan;
     c->over = over;
@@ -458,7 +348,7 @@ static bool has_end(const struct stage *s)
 struct chain *chain_take(struct chain *c, struct arrival *arrival)
 {
     *arrival = (struct arrival){.fd = c->fd, .bound = c->bound, .told = c->told};
-    stream_unwatch(c, false);
+    wants_let_go(&c->wants, c->fd, false);
     c->fd = -1;
     for (unsigned i = 0; i < c->n_stages; i++)
         if (c->stage[i].link && has_end(&c->stage[i]))
@@ -471,8 +361,8 @@ void chain_free(struct chain *c)
 {
     if (!c)
         return;
-    chain_unwatch(c);
-    stream_unwatch(c, true);
+    wants_drop(&c->wants, c->fd);
+    wants_let_go(&c->wants, c->fd, true);
     for (unsigned i = c->n_stages; i-- > 0;)
         if (c->stage[i].link && has_end(&c->stage[i]))
             stage_ops(&c->stage[i])->end(c->stage[i].dial);

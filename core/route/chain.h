@@ -43,9 +43,9 @@ struct arrival {
 
 struct chain;
 
-/* Starts a walk to these targets, one at least (copied; names must outlive the chain). Returns DP_OK or DP_AGAIN
- * with *chain set, or an error. Unless cancelled, over() is called once after DP_AGAIN, and not from
- * inside this call. */
+/* Starts a walk to these targets, one at least (copied, and the destination's name with them; names
+ * of servers must outlive the chain). Returns DP_OK or DP_AGAIN with *chain set, or an error. Unless
+ * cancelled, over() is called once after DP_AGAIN, and not from inside this call. */
 int chain_start(struct dial_env *env, const struct chain_plan *plan, const struct dp_addr *targets,
                 void (*over)(struct chain *chain, void *ctx, int result), void *ctx,
                 struct chain **chain);

@@ -319,6 +319,20 @@ enum state session_relay(struct session *s, const struct relay_early early[2])
     return RELAYING;
 }
 
+/* Its time is over. Who has not said what it wants may be waiting itself: for a server that speaks
+ * first. */
+static void session_end(struct session *s)
+{
+    static struct log_rate rate;
+    char client[ADDR_TEXT];
+    if (s->state == HANDSHAKE)
+        log_rated(&rate, NS_PER_S, LOG_INFO, "session",
+                  "client=%s has not said what it wants: closed ms=%lld",
+                  session_client_text(s, client),
+                  (long long)((io_now(s->worker->io) - s->hs->since_ns) / NS_PER_MS));
+    session_close(s);
+}
+
 static void timer_fire(struct io_timer *t)
 {
     struct session *s = (struct session *)((char *)t - offsetof(struct session, timer));
@@ -329,7 +343,7 @@ static void timer_fire(struct io_timer *t)
     else if (s->state == FORWARDING)
         forward_timeout(s);
     else
-        session_close(s);
+        session_end(s);
 }
 
 /* ---- the start ---- */

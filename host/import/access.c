@@ -15,7 +15,8 @@ enum reach { REACH_NOTHING, REACH_PART, REACH_ALL };
 /* Of a listener: far more than anybody writes down. */
 #define NETS_MAX 1024
 
-static const char no_rules[] = "there are no rules by destination here";
+static const char no_rules[] =
+    "destinations are not translated: dispatch.yaml has `rules:` for them";
 
 static const char *join(const struct access *access, const char *why, const char *so)
 {
@@ -45,10 +46,11 @@ static bool needs_login(const struct dante_item *rule, enum key key,
     return otherwise ? !dante_has(otherwise, "none") : without;
 }
 
+static const char no_login[] = "logins are not translated: a listener has a `users-file` for them";
+
 /* NULL, or why its clients cannot be served as they come. */
 static const char *rule_login(const struct access *access, const struct dante_item *rule)
 {
-    static const char no_login[] = "clients cannot log in here";
     const struct dante_item *methods = access->socks_methods;
     if (needs_login(rule, KEY_CLIENTMETHOD, access->client_methods, false))
         return no_login;
@@ -66,7 +68,8 @@ static bool rule_has(const struct dante_item *rule, enum key key, const char *wo
     return !dante_child(rule, key) || dante_lists(rule, key, word);
 }
 
-/* CONNECT of SOCKS5 is all that can be asked of dispatch-host. */
+/* CONNECT is all that can be asked of dispatch-host; where rules tell SOCKS4 from SOCKS5, only
+ * SOCKS5 is spoken. */
 static bool is_about_connect(const struct dante_item *rule)
 {
     return rule_has(rule, KEY_COMMAND, "connect") && rule_has(rule, KEY_PROTOCOL, "tcp") &&
@@ -245,7 +248,7 @@ static void methods_judge(const struct access *access, struct dante_item *item)
     }
     item->taken = dante_has(item, "none");
     if (!item->taken)
-        item->why = "clients cannot log in here; so rules that leave it at this let nobody in";
+        item->why = join(access, no_login, "rules that leave it at this let nobody in");
     else if (strcmp(item->value, "none") != 0)
         item->why = "clients come in without a login, as they may there; no other is offered";
 }
@@ -282,7 +285,8 @@ static void socks_judge(struct access *access, struct dante_item *rule)
         access->keeps_out = rule;
     rule->taken = !rule->pass;
     rule->why = connect ? "no connection leads to this machine's loopback here"
-                        : "only CONNECT of SOCKS5 is served here";
+                        : "only CONNECT is served here, and where rules tell protocols apart, "
+                          "SOCKS5";
 }
 
 static void rule_judge(struct access *access, struct dante_item *rule)
@@ -298,6 +302,20 @@ static void rule_judge(struct access *access, struct dante_item *rule)
         socks_judge(access, rule);
 }
 
+/* Rules that tell protocols apart must not be got round by another one, HTTP included. */
+static void protocols_judge(struct access *access, const struct dante_item *rule)
+{
+    static const char socks5[] = "[socks5]", both[] = "[socks4, socks5]";
+    if (!dante_child(rule, KEY_PROXYPROTOCOL))
+        return;
+    bool apart = !dante_lists(rule, KEY_PROXYPROTOCOL, "socks_v4") ||
+                 !dante_lists(rule, KEY_PROXYPROTOCOL, "socks_v5");
+    if (apart)
+        access->speaks = socks5;
+    else if (!access->speaks)
+        access->speaks = both;
+}
+
 void access_judge(struct access *access)
 {
     access->client_methods = dante_child(access->file, KEY_CLIENTMETHOD);
@@ -307,6 +325,8 @@ void access_judge(struct access *access)
             setting_judge(access, i);
         else if (i->kind != DANTE_ROUTE)
             rule_judge(access, i);
+        if (i->kind == DANTE_CLIENT || i->kind == DANTE_SOCKS)
+            protocols_judge(access, i);
     }
 }
 

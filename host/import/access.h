@@ -14,6 +14,7 @@ struct access {
     bool loopback;           /* some link leads to this machine's loopback */
     bool ipv6;               /* some link may lead to IPv6 destinations */
     bool closed;             /* nobody may come in, whatever the rules say */
+    const char *speaks;      /* the protocols clients are held to; NULL: by no rule to any */
     const struct dante_item *client_methods, *socks_methods; /* of the whole file; NULL: none */
     const struct dante_item *keeps_out; /* a rule that holds where names are looked up here */
 };

@@ -13,7 +13,7 @@ static const char no_alarms[] = "there are no alarms here";
 static const char no_gssapi[] = "GSSAPI is not spoken here";
 static const char no_limits[] = "there is no such limit here; max-connections-per-client of a "
                                 "listener is the nearest";
-static const char no_login[] = "clients cannot log in here";
+static const char no_login[] = "logins are not translated: a listener has a `users-file` for them";
 static const char no_options[] = "socket options cannot be set here";
 static const char no_syslog[] = "the log goes to standard error";
 static const char no_udp[] = "UDP is not served here";

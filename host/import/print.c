@@ -99,6 +99,8 @@ static void print_listeners(const struct import *im, FILE *out)
             fprintf(out, "-%zu", i + 1);
         fputs(": {listen: ", out);
         print_value(out, addr_text(&listener->listen, text));
+        if (im->access.speaks)
+            fprintf(out, ", protocols: %s", im->access.speaks);
         fputs(", pool: all, allow: ", out);
         if (listener->allow.n)
             print_nets(out, &listener->allow);
@@ -116,8 +118,10 @@ static void print_server(const struct import *im, FILE *out, const struct way *w
     if (addr_parse_ip(&addr, way->host, strlen(way->host)) < 0)
         addr_from_name(&addr, way->host, strlen(way->host), 0);
     addr_set_port(&addr, way->port);
-    fputs("dialer: socks, server: ", out);
+    fprintf(out, "dialer: %s, server: ", way->kind == WAY_HTTP ? "http" : "socks");
     print_value(out, addr_text(&addr, text));
+    if (way->kind == WAY_SOCKS4)
+        fputs(", version: 4", out);
     if (way->via) {
         fputs(", via: ", out);
         print_value(out, way->via->name);
@@ -134,7 +138,7 @@ static void print_links(const struct import *im, FILE *out)
         fputs("  ", out);
         print_value(out, way->name);
         fputs(": {", out);
-        if (way->kind == WAY_SERVER) {
+        if (way_is_server(way)) {
             print_server(im, out, way);
         } else {
             fputs(way->kind == WAY_INTERFACE ? "interface: " : "address: ", out);

@@ -118,7 +118,8 @@ static void external_take(struct making *m, struct dante_item *item)
 
 /* ---- routes ---- */
 
-static const char not_by_destination[] = "there are no rules by client or destination here";
+static const char not_by_destination[] =
+    "who goes where is not translated: dispatch.yaml has `rules:` for it";
 
 static bool has_or_lacks(const struct dante_item *route, enum key key, const char *word)
 {
@@ -167,12 +168,29 @@ static void route_lost(struct making *m, struct dante_item *route, const char *w
     route->why = memory_printf(m->memory, "%s; so nobody is served", why);
 }
 
+/* What its server is spoken to; of several protocols the one that can ask for most. Returns false if
+ * links speak none of them. */
+static bool server_kind(const struct dante_item *route, enum way_kind *kind)
+{
+    static const struct {
+        const char *word;
+        enum way_kind kind;
+    } known[] = {{"socks_v5", WAY_SOCKS5},
+                 {"socks_v4", WAY_SOCKS4},
+                 {"http", WAY_HTTP},
+                 {"http_v1.0", WAY_HTTP}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        *kind = known[i].kind;
+        if (has_or_lacks(route, KEY_PROXYPROTOCOL, known[i].word))
+            return true;
+    }
+    return false;
+}
+
 /* NULL, or why its server cannot be a link. */
 static const char *server_objection(const struct dante_item *route)
 {
     const struct place *via = dante_child(route, KEY_VIA)->place;
-    if (!has_or_lacks(route, KEY_PROXYPROTOCOL, "socks_v5"))
-        return "upstream servers speak SOCKS5 here";
     if (!is_single(via) && !(via->named && !strpbrk(via->host, "/:@[]%")))
         return "a server's address or name is needed here";
     return ports_one(&via->ports) ? NULL : "a server's port is needed here";
@@ -191,7 +209,7 @@ static const struct way *underneath(const struct making *m, const struct place *
     if (is_here(via) || (rotation && dante_has(rotation, "route")))
         return NULL;
     for (size_t i = 0; i < m->ways->n; i++)
-        if (m->ways->way[i].kind != WAY_SERVER)
+        if (!way_is_server(&m->ways->way[i]))
             return &m->ways->way[i];
     return NULL;
 }
@@ -199,12 +217,14 @@ static const struct way *underneath(const struct making *m, const struct place *
 static void server_take(struct making *m, struct dante_item *route)
 {
     const struct place *via = dante_child(route, KEY_VIA)->place;
-    const char *objection = server_objection(route);
+    enum way_kind kind;
+    const char *objection = server_kind(route, &kind) ? server_objection(route)
+                                                      : "upstream servers speak SOCKS or HTTP here";
     if (objection) {
         route_lost(m, route, objection);
         return;
     }
-    struct way *way = way_add(m, WAY_SERVER, route, text_of(m, via), ports_one(&via->ports));
+    struct way *way = way_add(m, kind, route, text_of(m, via), ports_one(&via->ports));
     if (!way) {
         route_lost(m, route, too_many);
         return;
@@ -253,6 +273,11 @@ static void routes_take(struct making *m, bool everything, bool direct)
 
 /* ---- all of them ---- */
 
+bool way_is_server(const struct way *way)
+{
+    return way->kind >= WAY_SOCKS5;
+}
+
 size_t ways_pooled(const struct ways *ways)
 {
     size_t n = 0;
@@ -293,7 +318,7 @@ static void pool_fill(struct ways *ways)
     if (ways_pooled(ways))
         return;
     for (size_t i = 0; i < ways->n; i++)
-        ways->way[i].pooled = ways->way[i].kind != WAY_SERVER;
+        ways->way[i].pooled = !way_is_server(&ways->way[i]);
     if (ways_pooled(ways))
         return;
     for (size_t i = 0; i < ways->n; i++)

@@ -6,7 +6,7 @@
 
 #include "dante.h"
 
-enum way_kind { WAY_INTERFACE, WAY_ADDRESS, WAY_SERVER };
+enum way_kind { WAY_INTERFACE, WAY_ADDRESS, WAY_SOCKS5, WAY_SOCKS4, WAY_HTTP };
 
 struct way {
     enum way_kind kind;
@@ -27,6 +27,7 @@ struct ways {
 /* False if there is none at all. */
 bool ways_make(struct conf_memory *memory, struct dante_item *file, struct ways *ways);
 
+bool way_is_server(const struct way *way);
 size_t ways_pooled(const struct ways *ways);
 /* Does a link lead to this machine's loopback? May one lead to IPv6 destinations? */
 bool ways_loopback(const struct ways *ways);

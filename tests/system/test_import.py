@@ -6,11 +6,15 @@ import glob
 import os
 import random
 import re
+import socket
+import struct
 import subprocess
 
 from lib import client, servers, tap, world
 from lib.host import Host, command, environment, once, sanitized
 from lib.tap import case, check, equal, matches, table
+from lib.upstream import Upstream4
+from lib.upstream_http import HttpUpstream
 from lib.world import TARGET, World
 
 EXAMPLES = "/usr/share/doc/dante-server/examples"
@@ -139,6 +143,8 @@ route { from: 0.0.0.0/0 to: . via: proxy.example.net port = 1080 }
 route { from: 0/0 to: 0/0 via: fd00:2::9 port = 1081 command: connect method: none }
 route { from: 0/0 to: 0/0 via: 127.0.0.1 port = 9050 proxyprotocol: socks_v5 }
 route { from: 0/0 to: 0/0 via: 192.0.2.1 port = 1 command: bind }
+route { from: 0/0 to: 0/0 via: 127.0.0.1 port = 9050 proxyprotocol: socks_v4 }
+route { from: 0/0 to: 0/0 via: 10.0.2.9 port = 3128 proxyprotocol: http_v1.0 }
 """, """# line 5: not translated: route.maxfail: 2
 #     a link that failed is tried again by itself
 # line 8: socks block { from: 0/0 to: 127.0.0.0/8 }
@@ -156,9 +162,11 @@ links:
 resolve: local}  # line 10
   fd00-2--9: {dialer: socks, server: "[fd00:2::9]:1081", via: a0, resolve: local}  # line 15
   127.0.0.1: {dialer: socks, server: 127.0.0.1:9050, resolve: local}  # line 16
+  127.0.0.1-2: {dialer: socks, server: 127.0.0.1:9050, version: 4, resolve: local}  # line 18
+  10.0.2.9: {dialer: http, server: 10.0.2.9:3128, via: a0, resolve: local}  # line 19
 pools:
   # Dante uses the first of them that it can; here they take turns.
-  all: {balancer: rr, links: [proxy.example.net, fd00-2--9, 127.0.0.1]}
+  all: {balancer: rr, links: [proxy.example.net, fd00-2--9, 127.0.0.1, 127.0.0.1-2, 10.0.2.9]}
 """),
     ("logins, and the networks they are asked in", """
 internal: 10.0.1.1 port = 1080
@@ -167,9 +175,10 @@ socksmethod: username
 client pass { from: 10.0.0.0/8 to: 0/0 }
 socks pass { from: 0/0 to: 0/0 }
 """, """# line 4: not translated: socksmethod: username
-#     clients cannot log in here; so rules that leave it at this let nobody in
+#     logins are not translated: a listener has a `users-file` for them; so rules that leave it \
+at this let nobody in
 # line 6: not translated: socks pass { from: 0/0 to: 0/0 }
-#     clients cannot log in here; so it lets nobody in here
+#     logins are not translated: a listener has a `users-file` for them; so it lets nobody in here
 listeners:
   # Nobody is served: by the rules that can be kept here nobody may connect to
   # everything.
@@ -252,7 +261,7 @@ def accounted(t):
             "socks pass { from: 0/0 to: 0/0 redirect to: 10.1.1.1 port = 3 }",
             "monitor { from: 0/0 to: 0/0 protocol: tcp internal.alarm.data.recv: 0 in 10"
             " alarm.mtu-error }",
-            "route { from: 0/0 to: 0/0 via: 10.0.2.9 port = 3128 proxyprotocol: http }"]
+            "route { from: 0/0 to: 0/0 via: 10.0.2.9 port = 3128 proxyprotocol: upnp }"]
     out = imported(t, "\n".join(conf) + "\n")
     for number, line in enumerate(conf, 1):
         if number not in (3, 4):
@@ -289,8 +298,17 @@ RULES = {
     "a command that is not served": (
         "socks block { from: 0/0 to: 0/0 command: bind udpassociate }\n" + OPEN, "[0.0.0.0/0]"),
     "a protocol that is not served": (
-        "socks block { from: 0/0 to: 0/0 protocol: udp }\n"
-        "socks block { from: 0/0 to: 0/0 proxyprotocol: socks_v4 }\n" + OPEN, "[0.0.0.0/0]"),
+        "socks block { from: 0/0 to: 0/0 protocol: udp }\n" + OPEN, "[0.0.0.0/0]"),
+    "a block of SOCKS4": ("socks block { from: 0/0 to: 0/0 proxyprotocol: socks_v4 }\n" + OPEN,
+                          "[0.0.0.0/0]", "[socks5]"),
+    "SOCKS5 alone": (OPEN[:-2] + "proxyprotocol: socks_v5 }\n", "[0.0.0.0/0]", "[socks5]"),
+    "SOCKS4 alone": (OPEN[:-2] + "proxyprotocol: socks_v4 }\n", None, "[socks5]"),
+    "both by name": (OPEN[:-2] + "proxyprotocol: socks_v4 socks_v5 }\n", "[0.0.0.0/0]",
+                     "[socks4, socks5]"),
+    "both by name, and a block of SOCKS5": (
+        "socks block { from: 10.0.0.0/9 to: 0/0 proxyprotocol: socks_v5 }\n"
+        + OPEN[:-2].replace("0/0", "10.0.0.0/8", 1) + "proxyprotocol: socks_v4 socks_v5 }\n",
+        "[10.128.0.0/9]", "[socks5]"),
     "connect as well": ("socks block { from: 0/0 to: 10.0.0.0/8 command: bind connect }\n" + OPEN,
                         None),
     "names of clients": ("srchost: nodnsmismatch\n" + OPEN, None),
@@ -308,7 +326,7 @@ RULES = {
     "a route for some": (OPEN + "route { from: 0/0 to: 10.0.0.0/8 via: 192.0.2.1 port = 1080 }",
                          None),
     "a route by HTTP": (OPEN + "route { from: 0/0 to: 0/0 via: 192.0.2.1 port = 3128\n"
-                        "proxyprotocol: http }", None),
+                        "proxyprotocol: http }", "[0.0.0.0/0]"),
     "a route of UPnP": (OPEN + "route { from: 0/0 to: 0/0 via: http://192.0.2.1:5000/igd.xml\n"
                         "proxyprotocol: upnp }", None),
     "a direct route for some": (
@@ -322,15 +340,16 @@ RULES = {
 
 
 @table("allow", [(name, *RULES[name]) for name in RULES])
-def allow(t, rules, nets):
+def allow(t, rules, nets, speaks=None):
     place(t)
     conf = "internal: 10.0.1.1 port = 1080\nexternal: b0\n"
     # Settings come before rules.
     lines = rules.split("\n")
     conf += "\n".join(sorted(lines, key=lambda x: " {" in x or x.startswith("proxyprotocol")))
     out = imported(t, conf + "\n")
-    equal(matches(r"listen: 10.0.1.1:1080, pool: all, allow: (\[.*\])\}", out, "listener").group(1),
-          nets or "[%s]" % NOBODY, "networks\n" + out)
+    found = matches(r"listen: 10.0.1.1:1080(?:, protocols: (\[.*\]))?, pool: all, allow: (\[.*\])\}",
+                    out, "listener")
+    equal(found.groups(), (speaks, nets or "[%s]" % NOBODY), "protocols, networks\n" + out)
 
 
 @table("ports of a listener at 1080", [(x, x, fits) for x, fits in [
@@ -413,6 +432,22 @@ def serves(t):
     out = imported(t, "internal: 127.0.0.1 port = %d\nexternal: a0\nexternal: b0\n%s" % (port, OPEN))
     host = Host(t, yaml=out, port=port)
     equal(client.links_of(4, host.addr, TARGET, p.told.port), "abab", "links")
+
+
+@case("routes to servers of SOCKS4 and HTTP serve")
+def routes_serve(t):
+    p = place(t)
+    out = p.world.a.ns
+    four, http = Upstream4(out), HttpUpstream(out)
+    port = world.free_port()
+    conf = "internal: 127.0.0.1 port = %d\nexternal: a0\n%s" % (port, OPEN)
+    for handler, word in ((four, "socks_v4"), (http, "http_v1.0")):
+        at = world.Service(t, handler, [("server", out, TARGET)])
+        conf += "route { from: 0/0 to: 0/0 via: %s port = %d proxyprotocol: %s }\n" % (
+            TARGET, at.port, word)
+    host = Host(t, yaml=imported(t, conf), port=port)
+    equal(client.links_of(4, host.addr, TARGET, p.told.port), "aaaa", "links")
+    equal((len(four.requests), len(http.requests)), (2, 2), "requests to the one and the other")
 
 
 # ---- mistakes ----
@@ -528,9 +563,19 @@ def is_served(addr, source, port):
         return False
 
 
-def served(addr, ports):
+def is_served_4(addr, source, port):
+    """By SOCKS4."""
+    with client.Client(addr, source=source) as c:
+        try:
+            c.send(b"\4\1" + struct.pack(">H", port) + socket.inet_aton(TARGET) + b"\0")
+            return c.take(8)[1] == 90
+        except (EOFError, ConnectionError):
+            return False
+
+
+def served(addr, ports, by=is_served):
     """For each client the ports of the target that it reaches."""
-    return {c: {p for p in ports if is_served(addr, c, p)} for c in CLIENTS}
+    return {c: {p for p in ports if by(addr, c, p)} for c in CLIENTS}
 
 
 def random_conf(dice, plain, ports, port):
@@ -542,26 +587,30 @@ def random_conf(dice, plain, ports, port):
 
 
 def compare(t, conf, plain, ports, port):
-    """Returns how many clients the result serves."""
+    """Returns how many clients the result serves, and how many by SOCKS4."""
     out = imported(t, conf)
     danted = place(t).world.popen(None, ["danted", "-f", t.file("danted.conf", conf)],
                                             env=dict(os.environ, TMPDIR=t.dir))
     tap.wait_for("danted listens", lambda: world.accepts("127.0.0.1", port), 20)
     theirs = served(("127.0.0.1", port), ports)
+    theirs4 = served(("127.0.0.1", port), ports[:1], is_served_4)
     danted.terminate()
     danted.wait()
     tap.wait_for("its children have gone", lambda: not world.accepts("127.0.0.1", port), 20)
     host = Host(t, yaml=out, port=port)
     ours = served(host.addr, ports)
+    ours4 = served(host.addr, ports[:1], is_served_4)
     host.kill()
     whole_ones = {c for c in CLIENTS if theirs[c] == set(ports)}
     told = "%s\n%s" % (conf, out)
     for c in CLIENTS:
         check(ours[c] <= theirs[c], "%s reaches no more than with Dante\n%s" % (c, told), ours,
               theirs)
+        check(ours4[c] <= theirs4[c], "%s reaches no more by SOCKS4\n%s" % (c, told), ours4,
+              theirs4)
     if plain:
         equal({c for c in CLIENTS if ours[c]}, whole_ones, "who is served\n" + told)
-    return sum(bool(ours[c]) for c in CLIENTS)
+    return (sum(bool(ours[c]) for c in CLIENTS), sum(bool(ours4[c]) for c in CLIENTS))
 
 
 @table("clients of random rules", [("by networks alone", True), ("with conditions", False)],
@@ -569,12 +618,14 @@ def compare(t, conf, plain, ports, port):
 def random_rules(t, plain):
     p = place(t)
     ports = [p.told.port, p.other.port]
-    dice = random.Random(17 if plain else 23)
-    seen = 0
+    dice = random.Random(17 if plain else 24)
+    seen = [0, 0]
     for _ in range(ROUNDS):
         port = world.free_port()
-        seen += compare(t, random_conf(dice, plain, ports, port), plain, ports, port)
-    check(0 < seen < ROUNDS * len(CLIENTS), "some are served and some are not", seen)
+        served_now = compare(t, random_conf(dice, plain, ports, port), plain, ports, port)
+        seen = [a + b for a, b in zip(seen, served_now)]
+    for n in seen if plain else seen[:1]:
+        check(0 < n < ROUNDS * len(CLIENTS), "some are served and some are not", seen)
 
 
 # ---- whatever is in the file ----

@@ -5,6 +5,7 @@
 import errno
 import re
 import socket
+import subprocess
 import time
 
 from lib import client, dns, servers, tap, world
@@ -451,6 +452,33 @@ def both_named(t):
     wait_for("two log lines", lambda: "HTTP" in host.log() and "SOCKS4" in host.log())
 
 
+@table("spoken to by", [
+    ("an SSH client", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 ", b"is a proxy"),
+    ("a mail client that is in a hurry", b"EHLO me\r\n", b"HTTP/1.1 400 ", b"is a proxy"),
+    ("a person", b"?\r\n", b"HTTP/1.1 400 ", b"is a proxy"),
+    ("a database's client", b"*1\r\n$4\r\nPING\r\n", b"HTTP/1.1 400 ", b"is a proxy"),
+    ("an HTTP/2 client", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"HTTP/1.1 505 ", b"HTTP/1.1 and"),
+    ("a browser, after an empty line", b"\r\n\r\nGET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 ",
+     b"a proxy"),
+    ("a TLS client", b"\x16\3\1\6\xf0" + b"\1" * 1776, b"HTTP/1.1 400 ", b"not https://"),
+])
+def strangers(t, data, start, text):
+    p = place(t)
+    with Client(p.to) as c:
+        c.send(data)
+        how, got = c.ended()
+    equal((how, got[:len(start)]), ("fin", start), "an answer that comes, and its end")
+    check(text in got.split(b"\r\n\r\n", 1)[1], "what it says", got)
+
+
+@case("another protocol: curl takes it for TLS: a wrong version", needs=["curl"])
+def tls_curl(t):
+    p = place(t)
+    done = subprocess.run([tap.tool("curl"), "-sS", "-x", "https://127.0.0.1:%d" % p.host.port,
+                           "http://v4.test/"], stderr=subprocess.PIPE, timeout=20, check=False)
+    check(b"wrong version" in done.stderr, "what curl says", done.stderr)
+
+
 @case("another protocol: SOCKS4 with an endless user id ends")
 def socks4_endless(t):
     p = place(t)
@@ -505,6 +533,8 @@ def slow_loris(t):
         check(not isinstance(got, Exception), "closed", got)
         name, how, took = got
         check(how != "open" and 0.5 < took < 4, "%s: closed after about 1 s" % name, how, took)
+    said = r"client=127\.0\.0\.1:\d+ has not said what it wants: closed ms=1\d\d\d\b"
+    wait_for("the log says it", lambda: re.search(said, host.log()))
     with client.connect(host.addr, TARGET, p.port) as c:
         p.served(c)
 

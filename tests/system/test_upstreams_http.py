@@ -3,6 +3,7 @@
 """HTTP proxies as links: squid and tinyproxy, alone, with a login, and in chains with SOCKS; and
 such as break at every point, or are merely odd."""
 
+import hashlib
 import threading
 import time
 
@@ -10,7 +11,7 @@ from lib import client, dante, peers, servers, tap
 from lib.host import Host, config
 from lib.servers import Pattern
 from lib.tap import case, check, equal, matches, table, wait_for, within
-from lib.upstream import Upstream
+from lib.upstream import Upstream, Upstream4
 from lib.upstream_http import BROKEN, CLOSES, OK, HttpUpstream, answer, answers
 from lib.world import TARGET, TARGET6, Service, World, free_port
 
@@ -32,6 +33,22 @@ def echo_megabyte(to, dest, port):
         got = c.take(MEGABYTE)
         equal(got, b"".join(Pattern.pieces(MEGABYTE)), "1 MB echoed")
         return link
+
+
+def half_closes(w, connect):
+    """Each side in turn ends first, and still gets 1 MB. connect(server) is a client of one."""
+    with connect(w.serve(servers.answer_after_end(MEGABYTE))) as c:
+        c.send(b"r" * 1000)
+        c.finish()
+        equal(c.line().split()[0], "1000", "bytes the server has got before the end")
+        equal(servers.drain(c.sock), (MEGABYTE, Pattern.digest(MEGABYTE)), "bytes, digest")
+    handler = servers.end_then_count(1000)
+    with connect(w.serve(handler)) as c:
+        equal(servers.drain(c.sock), (1000, Pattern.digest(1000)), "bytes until the end")
+        servers.pour(c.sock, MEGABYTE)
+        c.finish()
+        wait_for("the server sees the end", lambda: handler.results)
+        equal(handler.results.pop(), (MEGABYTE, Pattern.digest(MEGABYTE)), "what it has got")
 
 
 # ---- real proxies ----
@@ -176,26 +193,53 @@ def beyond_ssh(t):
         host.kill()
 
 
-@case("via: http over http over socks over an interface, a byte at a time, early and late")
-def deep(t):
-    w = World(t)
-    echoed = w.serve(servers.tell_and_echo)
-    socks = Service(t, Upstream(w.b.ns, piece=1), [("socks", w.b.ns, TARGET)]).port
-    ups = [HttpUpstream(w.b.ns, login=b"u:p", piece=1), HttpUpstream(w.b.ns, piece=1)]
-    ports = [Service(t, up, [("http", w.b.ns, TARGET)]).port for up in ups]
-    host = Host(t, chain({
-        "b": "interface: b0", "one": "dialer: socks, server: %s:%d, via: b" % (TARGET, socks),
-        "two": http(TARGET, ports[0], ", username: u, password: p, via: one"),
-        "three": http(TARGET, ports[1], ", via: two")}))
-    with client.Client(host.addr) as c:
+class Deep:
+    """SOCKS5 over HTTP over SOCKS4a over an interface, each with a login where it has one, and
+    answering a byte at a time."""
+
+    def __init__(self, t):
+        self.world = w = World(t)
+        self.ups = [Upstream4(w.b.ns, piece=1), HttpUpstream(w.b.ns, login=b"u:p", piece=1),
+                    Upstream(w.b.ns, user=b"u", password=b"p", piece=1)]
+        self.ports = [Service(t, up, [("up", w.b.ns, TARGET)]).port for up in self.ups]
+        login = ", username: u, password: p, via: "
+        self.host = Host(t, chain({
+            "b": "interface: b0",
+            "one": "dialer: socks, server: %s:%d, version: 4a, username: u, via: b"
+                   % (TARGET, self.ports[0]),
+            "two": http(TARGET, self.ports[1], login + "one"),
+            "three": "dialer: socks, server: %s:%d%stwo" % (TARGET, self.ports[2], login)}))
+
+    def connect(self, server):
+        return client.connect(self.host.addr, TARGET, server.port)
+
+
+@case("via: four deep, of each kind: what is sent early, and the end behind it")
+def deep_early(t):
+    p = Deep(t)
+    echoed = p.world.serve(servers.tell_and_echo)
+    with client.Client(p.host.addr) as c:
         c.send(b"\5\1\0" + client.request(TARGET, echoed.port) + b"early")
+        c.finish()
         c.selection()
         equal(c.reply().rep, 0, "reply")
         equal(c.line().split()[0], "b", "link")
-        equal(c.take(5), b"early", "early payload")
-    equal(echo_megabyte(host.addr, TARGET, echoed.port), "b", "link")
-    equal(ups[0].requests, [(TARGET, ports[1])] * 2, "requests to the outer proxy")
-    equal(ups[1].requests, [(TARGET, echoed.port)] * 2, "requests to the inner proxy")
+        equal(c.take_all(), b"early", "early payload")
+    equal([up.requests for up in p.ups],
+          [[("u", TARGET, p.ports[1])], [(TARGET, p.ports[2])], [(1, TARGET, echoed.port)]],
+          "requests to each proxy")
+
+
+@case("via: four deep: 8 MB both ways at once, half-closes each way")
+def deep_data(t):
+    p = Deep(t)
+    size = 8 * MEGABYTE
+    with p.connect(p.world.serve(servers.both_ways(size))) as c:
+        threading.Thread(target=servers.pour, args=(c.sock, size), daemon=True).start()
+        got = hashlib.blake2b(c.take(size)).hexdigest()
+        equal(got, Pattern.digest(size), "what came")
+        equal(c.line(), "%d %s" % (size, Pattern.digest(size)), "what the server has got")
+    half_closes(p.world, p.connect)
 
 
 # ---- what is sent ----
@@ -321,21 +365,8 @@ def glued(t):
 @case("half-closes pass in each direction")
 def half_close(t):
     p = Two(t, HttpUpstream)
-    answering = p.world.serve(servers.answer_after_end(MEGABYTE))
-    handler = servers.end_then_count(1000)
-    ending = p.world.serve(handler)
     for _ in range(2):
-        with client.connect(p.host.addr, TARGET, answering.port) as c:
-            c.send(b"r" * 1000)
-            c.finish()
-            equal(c.line().split()[0], "1000", "bytes the server has got before the end")
-            equal(servers.drain(c.sock), (MEGABYTE, Pattern.digest(MEGABYTE)), "bytes, digest")
-        with client.connect(p.host.addr, TARGET, ending.port) as c:
-            equal(servers.drain(c.sock), (1000, Pattern.digest(1000)), "bytes until the end")
-            servers.pour(c.sock, MEGABYTE)
-            c.finish()
-            wait_for("the server sees the end", lambda: handler.results)
-            equal(handler.results.pop(), (MEGABYTE, Pattern.digest(MEGABYTE)), "what it has got")
+        half_closes(p.world, lambda s: client.connect(p.host.addr, TARGET, s.port))
 
 
 @table("asked again, not put out of use, one", [
@@ -407,6 +438,33 @@ def in_danted(t):
     equal([peer[0] for peer in proxy.clients], [w.a.addr, w.b.addr] * 2, "sources")
     ups["a"].misbehave = lambda self, conn: (self.read_request(conn), conn.sendall(answer(503)))
     equal(client.links_of(4, d.addr, TARGET, echoed.port), "bbbb", "links with one broken")
+
+
+@case("in danted: by SOCKS4a over HTTP, and whose connection it is by the PROXY protocol",
+      needs=["danted"])
+def in_danted_told(t):
+    w = World(t, "a")
+
+    def handler(conn, name, peer):
+        head = b""
+        while not head.endswith(b"\r\n"):
+            head += conn.recv(1)
+        conn.sendall(head)
+        servers.tell_and_echo(conn, name, peer)
+
+    told, echoed = w.serve(handler), w.serve(servers.tell_and_echo)
+    up, four = HttpUpstream(w.a.ns), Upstream4(w.a.ns)
+    ports = [Service(t, x, [("up", w.a.ns, w.a.gw)]).port for x in (up, four)]
+    links = {"a0": "interface: a0, send-proxy: v1", "up": http(w.a.gw, ports[0]),
+             "four": "dialer: socks, version: 4a, server: %s:%d, via: up" % (w.a.gw, ports[1])}
+    d = dante.Balanced(t, dante.config(links).replace("links: [a0, up, four]", "links: [a0, four]"))
+    with client.connect(d.addr, TARGET, told.port) as c:
+        host, port = c.sock.getsockname()
+        equal(c.line(), "PROXY TCP4 %s %s %d %d\r" % (host, TARGET, port, told.port), "the header")
+        equal(c.line().split()[:2], ["a", w.a.addr], "link, source")
+    equal(echo_megabyte(d.addr, TARGET, echoed.port), "a", "link")
+    equal((up.requests, four.requests), ([(w.a.gw, ports[1])], [("", TARGET, echoed.port)]),
+          "requests to the one and the other")
 
 
 if __name__ == "__main__":

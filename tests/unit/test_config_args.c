@@ -96,11 +96,9 @@ Test(args, schemes)
         const char *word, *dialer, *user, *password;
         uint32_t version; /* the index in 5, 4a, 4 */
     } row[] = {
-        {"socks5://h:1", "socks", "", "", 0},
-        {"socks5h://h:2", "socks", "", "", 0},
-        {"socks4a://me@h:3", "socks", "me", "", 1},
-        {"socks4://h:4@2", "socks", "", "", 2},
-        {"http://me:p%20w@h:5", "http", "me", "p w", 0},
+        {"socks5://h:1", "socks", "", "", 0},       {"socks5h://h:2", "socks", "", "", 0},
+        {"Socks4A://me@h:3", "socks", "me", "", 1}, /* RFC 3986, section 3.1 */
+        {"socks4://h:4@2", "socks", "", "", 2},     {"http://me:p%20w@h:5", "http", "me", "p w", 0},
         {"http://[::1]:6/", "http", "", "", 0},
     };
     enum { N = sizeof row / sizeof *row };
