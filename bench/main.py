@@ -78,7 +78,9 @@ def tell(text):
 
 def peer_measure(bench, peer, names, results):
     """One start of a peer, and all measures of it."""
-    left = [name for name in names if peer.measures is None or name in peer.measures]
+    left = [name for name in names if measures.fits(name, peer)]
+    if not left:
+        return
     try:
         with peers.Running(bench.place, peer) as running:
             while left:

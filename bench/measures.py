@@ -22,9 +22,12 @@ class Sizes:
         self.conns = {1: 500, 64: 2000, 512: 2000} if quick else {1: 3000, 64: 10000, 512: 10000}
         self.msg_s = 0.4 if quick else 2.0
         self.msg_rate = 10000
+        self.requests = 2000 if quick else 10000
+        self.request_rate = 2000  # what all can do, those too that keep no connection
+        self.document = 20 << 20 if quick else 100 << 20
         self.first = 300 if quick else 1000
         self.idle = (500, 1500) if quick else (1000, 3000)
-        self.counted = (20, 70) if quick else (50, 150)  # connections under strace and callgrind
+        self.counted = (20, 70) if quick else (50, 150)  # under strace and callgrind
         self.counted_rounds = 1 if quick else 2  # they hardly vary
 
 
@@ -34,13 +37,15 @@ class Bench:
     def __init__(self, place, load, sizes):
         self.place, self.load_program, self.sizes = place, load, sizes
 
-    def load_start(self, peer, run, server_port=places.SERVER_PORT, **options):
-        """Starts the load generator; an option `name` is its --name."""
+    def load_start(self, peer, run, server_port=places.SERVER_PORT, speak=None, **options):
+        """Starts the load generator; an option `name` is its --name. `speak` is what it says to the
+        peer, if that can do several."""
         server = "%s:%d" % (places.SERVER, server_port)
         through = "%s:%d" % (places.PROXY, places.PROXY_PORT) if peer.words else server
         words = [self.load_program, run, "--server", server, "--server-ns", "/run/netns/server",
                  "--through", through]
-        words += ["--socks"] if peer.socks else []
+        speak = speak or peer.speaks[0]
+        words += ["--" + speak] if speak != "tcp" else []
         for key, value in options.items():
             words += ["--" + key, str(value)]
         return self.place.popen("client", words, self.place.load_cpu, stdin=subprocess.PIPE,
@@ -74,18 +79,21 @@ def costs(seen, count, scale=1e6):
 
 # ---- processor time and speed ----
 
-def bulk(streams, way):
+def bulk(streams, way, speak=None):
     def measure(bench, running):
-        seen = bench.load(running, "bulk", streams=streams, way=way, seconds=bench.sizes.bulk_s)
+        seen = bench.load(running, "bulk", speak=speak, streams=streams, way=way,
+                          seconds=bench.sizes.bulk_s)
         return {"speed": seen["bytes"] * 8e-9 / seen["seconds"],
                 **costs(seen, seen["bytes"], 1e9)}
     return measure
 
 
-def connections(at_once):
+def connections(at_once, speak=None):
     def measure(bench, running):
-        seen = bench.load(running, "conn", streams=at_once, count=bench.sizes.conns[at_once])
-        return {"speed": seen["count"] / seen["seconds"], **costs(seen, seen["count"])}
+        seen = bench.load(running, "conn", speak=speak, streams=at_once,
+                          count=bench.sizes.conns[at_once])
+        return {"speed": seen["count"] / seen["seconds"], "p50": seen["p50_us"],
+                **costs(seen, seen["count"])}
     return measure
 
 
@@ -101,6 +109,34 @@ def messages(streams, flat):
 def first_byte(bench, running):
     seen = bench.load(running, "conn", streams=1, count=bench.sizes.first)
     return {"p50": seen["p50_us"], "p99": seen["p99_us"]}
+
+
+# ---- plain HTTP ----
+
+def requests(streams, flat):
+    """On connections that are kept. Who keeps none is asked by a new one each time."""
+    def measure(bench, running):
+        sizes = bench.sizes
+        rate = 0 if flat else sizes.request_rate
+        if running.peer.keeps:
+            seen = bench.load(running, "msg", speak="get", streams=streams, rate=rate,
+                              seconds=sizes.msg_s)
+        else:
+            seen = bench.load(running, "conn", speak="get", streams=streams, rate=rate,
+                              count=round(rate * sizes.msg_s) or sizes.requests)
+        return {"speed": seen["count"] / seen["seconds"], **costs(seen, seen["count"]),
+                "p50": seen["p50_us"], "p99": seen["p99_us"]}
+    return measure
+
+
+def documents(at_once):
+    """Big ones, so that nothing but their bytes counts: a gigabyte or so in all."""
+    def measure(bench, running):
+        size = bench.sizes.document
+        seen = bench.load(running, "conn", speak="get", streams=at_once, count=8, body=size)
+        return {"speed": seen["count"] * size * 8e-9 / seen["seconds"],
+                **costs(seen, seen["count"] * size, 1e9)}
+    return measure
 
 
 # ---- memory ----
@@ -163,39 +199,61 @@ def idle(bench, running):
 
 # ---- counts ----
 
-def counted(bench, running, under, count_read, **options):
-    """The growth of a count from one number of connections to another, made one by one, divided
+def one_connection(number):
+    """A run of the load generator: so many connections, one by one."""
+    return "conn", {"count": number}
+
+
+def one_request(peer):
+    """The same of requests of plain HTTP, on one connection if the peer keeps it."""
+    def run(number):
+        if not peer.keeps:
+            return "conn", {"speak": "get", "count": number}
+        return "msg", {"speak": "get", "rate": 1000, "seconds": number / 1000}
+    return run
+
+
+def counted(bench, running, under, count_read, one=one_connection, **more):
+    """The growth of a count from one number of connections, or what `one` is, to another, divided
     by their difference. The peer is started anew, under a tool that counts; count_read(path,
-    connections) is what a file of it says."""
+    number) is what a file of it says."""
     seen = []
-    for connections_n in bench.sizes.counted:
+    for number in bench.sizes.counted:
         for path in glob.glob(os.path.join(bench.place.scratch, "count*")):
             os.unlink(path)
+        run, options = one(number)
         with Running(bench.place, running.peer, under) as again:
-            bench.load_end(again, bench.load_start(again.peer, "conn", count=connections_n,
-                                                   patience=30, **options))
-        seen.append(sum(count_read(path, connections_n) for path in
+            bench.load_end(again, bench.load_start(again.peer, run, patience=30, **options, **more))
+        seen.append(sum(count_read(path, number) for path in
                         glob.glob(os.path.join(bench.place.scratch, "count*"))))
     return (seen[1] - seen[0]) / (bench.sizes.counted[1] - bench.sizes.counted[0])
 
 
-def strace_total(path, _connections):
+def strace_total(path, _number):
     with open(path, encoding="ascii") as f:
         return int(f.read().rstrip().rpartition("\n")[2].split()[3])
 
 
-def callgrind_total(path, _connections):
+def callgrind_total(path, _number):
     with open(path, encoding="utf-8", errors="replace") as f:
         return int(re.search(r"^(?:totals|summary): (\d+)", f.read(), re.M)[1])
 
 
-def calls(bench, running):
+def strace(bench, running, **options):
     if not running.proc:
         return {}
     running.stop()
     file = os.path.join(bench.place.scratch, "count")
     return {"count": counted(bench, running, [places.tool("strace"), "-fcqq", "-o", file],
-                             strace_total)}
+                             strace_total, **options)}
+
+
+def calls(bench, running):
+    return strace(bench, running)
+
+
+def request_calls(bench, running):
+    return strace(bench, running, one=one_request(running.peer))
 
 
 def callgrind_connecting(path, connections_n):
@@ -224,9 +282,13 @@ def instructions(bench, running):
 
 def instructions_name(bench, running):
     """By the server's name, which is in the hosts file."""
-    if not running.peer.socks:
+    if running.peer.speaks == ("tcp",):
         return {}
     return callgrind(bench, running, callgrind_total, host=places.SERVER_NAME)
+
+
+def request_instructions(bench, running):
+    return callgrind(bench, running, callgrind_total, one=one_request(running.peer))
 
 
 def dante(bench, running):
@@ -247,7 +309,24 @@ MEASURES.update(("msg-%d%s" % (n, "-flat" if flat else ""), messages(n, flat))
                 for n in (100, 1000) for flat in (False, True))
 MEASURES.update({"ttfb": first_byte, "calls": calls, "instructions": instructions,
                  "instructions-name": instructions_name, "dante": dante})
-COUNTS = ("calls", "instructions", "instructions-name", "dante")
+MEASURES.update(("http-tunnel-%d" % n, connections(n, "connect")) for n in (1, 64))
+MEASURES.update(("http-tunnel-gb-%d" % n, bulk(n, "down", "connect")) for n in (1, 8))
+MEASURES.update(("http-get-100" + ("-flat" if flat else ""), requests(100, flat))
+                for flat in (False, True))
+MEASURES.update(("http-get-gb-%d" % n, documents(n)) for n in (1, 8))
+MEASURES.update({"http-new-64": connections(64, "get"), "http-get-calls": request_calls,
+                 "http-get-instructions": request_instructions})
+COUNTS = ("calls", "instructions", "instructions-name", "dante", "http-get-calls",
+          "http-get-instructions")
+
+
+def fits(name, peer):
+    """Whether the measure is one of those of the peer: it must speak what that takes."""
+    if peer.measures is not None:
+        return name in peer.measures
+    if not name.startswith("http-"):
+        return bool({"tcp", "socks"} & set(peer.speaks))
+    return ("connect" if name.startswith("http-tunnel") else "get") in peer.speaks
 
 
 def chosen(words):

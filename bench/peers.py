@@ -68,6 +68,32 @@ stream {
 }
 """
 
+# Nothing is cached or logged, nothing is added to what passes, and nothing is kept on disk.
+SQUID_CONF = """\
+http_port {listen}:{port}
+http_access allow all
+cache deny all
+via off
+forwarded_for delete
+access_log none
+cache_log /dev/null
+pid_filename none
+netdb_filename none
+pinger_enable off
+shutdown_lifetime 0 seconds
+coredump_dir {dir}
+"""
+
+# Its own limit is 100 clients.
+TINYPROXY_CONF = """\
+Listen {listen}
+Port {port}
+MaxClients 4096
+Timeout 60
+LogLevel Critical
+DisableViaHeader Yes
+"""
+
 HAPROXY_CFG = """\
 global
     nbthread 1
@@ -86,11 +112,12 @@ listen main
 class Peer:
     """A program under test, or (no words) the way without one."""
 
-    def __init__(self, name, words=(), config="", version=(), socks=True, quiet=False, env=None,
-                 measures=None):
+    def __init__(self, name, words=(), config="", version=(), speaks=("socks",), keeps=True,
+                 quiet=False, env=None, measures=None):
         self.name, self.words, self.config = name, list(words), config
         self.version_words = list(version)
-        self.socks = socks and bool(words)
+        self.speaks = speaks  # of tcp (it passes on what it gets), socks, connect and get (HTTP)
+        self.keeps = keeps  # a client's connection, after a request of plain HTTP
         self.quiet = quiet  # its log cannot be turned down: it goes to /dev/null
         self.env = dict(os.environ, **(env or {}))
         self.measures = measures  # these only; None: all
@@ -120,9 +147,9 @@ def known(host, plugins):
               "DISPATCH_CONFIG": os.path.join(plugins, MODULE_CONFIG)}
     danted = ["dpkg-query", "-Wf${Version}", "dante-server"]
     return [
-        Peer("direct"),
+        Peer("direct", speaks=("tcp", "get")),
         Peer("dispatch-host", [host, "-q", "-c", "{config}"], DISPATCH_YAML, [host, "--version"],
-             env={"DISPATCH_PLUGIN_PATH": plugins}),
+             speaks=("socks", "connect", "get"), env={"DISPATCH_PLUGIN_PATH": plugins}),
         Peer("dispatch-host+living", [host, "-q", "-c", "{config}"], LIVING_YAML,
              env={"DISPATCH_PLUGIN_PATH": plugins},
              measures=("calls", "instructions", "instructions-name")),
@@ -133,9 +160,13 @@ def known(host, plugins):
              DANTED_CONF.replace("{address}", ANCHOR), danted, env=module,
              measures=("conn-64", "ttfb", "calls", "dante")),
         Peer("nginx", ["nginx", "-c", "{config}", "-p", "{dir}", "-e", "stderr"], NGINX_CONF,
-             ["nginx", "-v"], socks=False),
+             ["nginx", "-v"], speaks=("tcp",)),
         Peer("haproxy", ["haproxy", "-q", "-db", "-f", "{config}"], HAPROXY_CFG,
-             ["haproxy", "-v"], socks=False),
+             ["haproxy", "-v"], speaks=("tcp",)),
+        Peer("tinyproxy", ["tinyproxy", "-d", "-c", "{config}"], TINYPROXY_CONF,
+             ["tinyproxy", "-v"], speaks=("connect", "get"), keeps=False),
+        Peer("squid", ["squid", "-N", "-f", "{config}"], SQUID_CONF, ["squid", "-v"],
+             speaks=("connect", "get")),
     ]
 
 

@@ -25,8 +25,11 @@ static const char usage[] =
     "  --server ADDRESS:PORT     the server listens here\n"
     "  --server-ns FILE          in this network namespace\n"
     "  --through ADDRESS:PORT    the client connects here (default: the server)\n"
-    "  --socks                   and speaks SOCKS5 there\n"
+    "  --socks                   and speaks SOCKS5 there,\n"
+    "  --connect                 or asks for a tunnel by HTTP,\n"
+    "  --get                     or for documents by plain HTTP, which bulk cannot do\n"
     "  --host NAME               asking for this name, not for the server's address\n"
+    "  --body N                  bytes of a document (default 64)\n"
     "  --streams N               connections at once (default 1)\n"
     "  --way down|up|both        of bulk (default down)\n"
     "  --seconds S               of bulk and msg (default 1)\n"
@@ -78,64 +81,95 @@ static const char *way_read(const char *text)
     return text;
 }
 
+/* One option of the command line. */
+static void option_take(struct plan *plan, int option)
+{
+    switch (option) {
+    case 's':
+        plan->server = address_read(optarg);
+        break;
+    case 'n':
+        plan->server_ns = optarg;
+        break;
+    case 't':
+        plan->through = address_read(optarg);
+        break;
+    case 'S':
+        plan->speech = SPEAK_SOCKS;
+        break;
+    case 'C':
+        plan->speech = SPEAK_CONNECT;
+        break;
+    case 'g':
+        plan->speech = SPEAK_GET;
+        break;
+    case 'H':
+        plan->host = host_read(optarg);
+        break;
+    case 'b':
+        plan->body_len = (uint64_t)number_read(optarg, 1, 1e12);
+        break;
+    case 'c':
+        plan->streams = (uint32_t)number_read(optarg, 1, 1000000);
+        break;
+    case 'w':
+        plan->way = way_read(optarg);
+        break;
+    case 'd':
+        plan->seconds = number_read(optarg, 0.01, 3600);
+        break;
+    case 'N':
+        plan->count = (uint64_t)number_read(optarg, 1, 1e9);
+        break;
+    case 'r':
+        plan->rate = (uint64_t)number_read(optarg, 0, 1e7);
+        break;
+    case 'i':
+        plan->steps = optarg;
+        break;
+    case 'p':
+        plan->patience = number_read(optarg, 0.1, 3600);
+        break;
+    }
+}
+
 static struct plan plan_read(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"server", required_argument, NULL, 's'},  {"server-ns", required_argument, NULL, 'n'},
-        {"through", required_argument, NULL, 't'}, {"socks", no_argument, NULL, 'S'},
-        {"host", required_argument, NULL, 'H'},    {"streams", required_argument, NULL, 'c'},
-        {"way", required_argument, NULL, 'w'},     {"seconds", required_argument, NULL, 'd'},
-        {"count", required_argument, NULL, 'N'},   {"rate", required_argument, NULL, 'r'},
-        {"steps", required_argument, NULL, 'i'},   {"patience", required_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"server", required_argument, NULL, 's'},
+        {"server-ns", required_argument, NULL, 'n'},
+        {"through", required_argument, NULL, 't'},
+        {"socks", no_argument, NULL, 'S'},
+        {"connect", no_argument, NULL, 'C'},
+        {"get", no_argument, NULL, 'g'},
+        {"host", required_argument, NULL, 'H'},
+        {"body", required_argument, NULL, 'b'},
+        {"streams", required_argument, NULL, 'c'},
+        {"way", required_argument, NULL, 'w'},
+        {"seconds", required_argument, NULL, 'd'},
+        {"count", required_argument, NULL, 'N'},
+        {"rate", required_argument, NULL, 'r'},
+        {"steps", required_argument, NULL, 'i'},
+        {"patience", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
-    struct plan plan = {
-        .streams = 1, .way = "down", .seconds = 1, .count = 1000, .steps = "100", .patience = 5};
+    struct plan plan = {.streams = 1,
+                        .body_len = MESSAGE_LEN,
+                        .way = "down",
+                        .seconds = 1,
+                        .count = 1000,
+                        .steps = "100",
+                        .patience = 5};
     int c;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        switch (c) {
-        case 's':
-            plan.server = address_read(optarg);
-            break;
-        case 'n':
-            plan.server_ns = optarg;
-            break;
-        case 't':
-            plan.through = address_read(optarg);
-            break;
-        case 'S':
-            plan.socks = true;
-            break;
-        case 'H':
-            plan.host = host_read(optarg);
-            break;
-        case 'c':
-            plan.streams = (uint32_t)number_read(optarg, 1, 1000000);
-            break;
-        case 'w':
-            plan.way = way_read(optarg);
-            break;
-        case 'd':
-            plan.seconds = number_read(optarg, 0.01, 3600);
-            break;
-        case 'N':
-            plan.count = (uint64_t)number_read(optarg, 1, 1e9);
-            break;
-        case 'r':
-            plan.rate = (uint64_t)number_read(optarg, 0, 1e7);
-            break;
-        case 'i':
-            plan.steps = optarg;
-            break;
-        case 'p':
-            plan.patience = number_read(optarg, 0.1, 3600);
-            break;
-        case 'h':
+        if (c == '?')
+            exit(2);
+        if (c == 'h') {
             fputs(usage, stdout);
             exit(0);
-        default:
-            exit(2);
         }
+        option_take(&plan, c);
     }
     if (plan.server.sin_port == 0)
         usage_fail("--server is missing");
@@ -171,6 +205,8 @@ int main(int argc, char **argv)
     struct plan plan = plan_read(argc, argv);
     if (optind + 1 != argc)
         usage_fail("one run is wanted");
+    if (strcmp(argv[optind], "bulk") == 0 && plan.speech == SPEAK_GET)
+        usage_fail("bulk wants streams: --get has none");
     descriptors_raise();
     bytes_init();
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define MESSAGE_LEN 64
+#define HEAD_MAX 512 /* of HTTP, as proxies leave it */
 
 /* One end of a stream. */
 struct end {
@@ -19,14 +20,16 @@ struct end {
     void (*opened)(struct end *end);                 /* the way through the proxy is open */
     struct end *twin;   /* the stream's other end; NULL: not known yet */
     uint64_t sent, got; /* bytes of bulk, or whole messages */
+    uint64_t left;      /* bytes of a document of HTTP that are still to come, or to be sent */
     int64_t since_ns;   /* when connecting began, or when the exchange under way was due */
     uint32_t id;        /* the stream's number */
     uint32_t events;    /* watched for these */
     int fd;             /* -1: closed */
     bool server;        /* the server's end */
     bool busy;          /* an exchange is under way */
-    uint8_t in_len;     /* bytes of `in` */
-    uint8_t in[MESSAGE_LEN];
+    bool closes;        /* after the document */
+    uint16_t in_len;    /* bytes of `in` */
+    uint8_t in[HEAD_MAX];
 };
 
 /* Ends the program. */

@@ -4,9 +4,10 @@
  * A client's end:
  *
  *     connecting --> (method --> reply) --> open: opened()
+ *              \---> (granted) --------/
  *
- * with the part in brackets if the proxy speaks SOCKS5. Its first message tells the server which
- * stream it is.
+ * with the parts in brackets if the proxy speaks SOCKS5, or CONNECT is asked of it. Its first message
+ * tells the server which stream it is.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "http.h"
 #include "stream.h"
 
 static struct {
@@ -38,20 +40,30 @@ static const char *whose(const struct end *end)
 
 /* ---- bytes of fixed length ---- */
 
-bool end_take(struct end *end, uint8_t len)
+static bool may_end(const struct end *end)
 {
-    ssize_t n = recv(end->fd, end->in + end->in_len, (size_t)(len - end->in_len), 0);
+    return client_gone(end) || (end->server && streams.plan->speech == SPEAK_GET);
+}
+
+bool end_fill(struct end *end, size_t len)
+{
+    ssize_t n = recv(end->fd, end->in + end->in_len, len - end->in_len, 0);
     if (n < 0 && errno == EAGAIN)
         return false;
-    if (n == 0 && end->in_len == 0 && client_gone(end)) {
+    if (n == 0 && end->in_len == 0 && may_end(end)) {
         server_close(end);
         return false;
     }
     if (n <= 0)
         fatal("stream %" PRIu32 ": the %s's end was closed: %s", end->id, whose(end),
               n < 0 ? strerror(errno) : "end of the stream");
-    end->in_len = (uint8_t)(end->in_len + n);
-    return end->in_len == len;
+    end->in_len = (uint16_t)(end->in_len + n);
+    return true;
+}
+
+bool end_take(struct end *end, size_t len)
+{
+    return end_fill(end, len) && end->in_len == len;
 }
 
 void end_put(struct end *end, const void *data, size_t len)
@@ -64,6 +76,10 @@ void end_put(struct end *end, const void *data, size_t len)
 
 void message_put(struct end *end)
 {
+    if (streams.plan->speech == SPEAK_GET) {
+        get_put(end, streams.plan);
+        return;
+    }
     uint8_t message[MESSAGE_LEN];
     message_make(message, end, end->sent++);
     end_put(end, message, sizeof message);
@@ -84,6 +100,8 @@ static void message_check(struct end *end)
 
 bool message_take(struct end *end)
 {
+    if (streams.plan->speech == SPEAK_GET)
+        return get_take(end, streams.plan);
     if (!end_take(end, MESSAGE_LEN))
         return false;
     message_check(end);
@@ -154,14 +172,28 @@ static void on_method(struct end *client, uint32_t events)
     client->ready = on_reply;
 }
 
+static void on_granted(struct end *client, uint32_t events)
+{
+    (void)events;
+    if (connect_take(client))
+        client_open(client);
+}
+
 static void client_connected(struct end *client)
 {
-    if (!streams.plan->socks) {
+    switch (streams.plan->speech) {
+    case SPEAK_SOCKS:
+        end_put(client, "\5\1\0", 3);
+        client->ready = on_method;
+        break;
+    case SPEAK_CONNECT:
+        connect_put(client, streams.plan);
+        client->ready = on_granted;
+        break;
+    default:
         client_open(client);
         return;
     }
-    end_put(client, "\5\1\0", 3);
-    client->ready = on_method;
     end_watch(client, EPOLLIN);
 }
 
@@ -190,7 +222,8 @@ void stream_open(struct end *client, void (*opened)(struct end *client))
 {
     client->since_ns = now_ns();
     client->opened = opened;
-    client->sent = client->got = 0;
+    client->sent = client->got = client->left = 0;
+    client->in_len = 0;
     client->twin = NULL;
     client->fd = socket_make();
     const struct sockaddr_in *to = &streams.plan->through;
@@ -245,6 +278,11 @@ static void on_first(struct end *server, uint32_t events)
     streams.accepted(server);
 }
 
+static void on_get(struct end *server, uint32_t events)
+{
+    get_serve(server, streams.plan, events);
+}
+
 static void on_accept(struct end *listener, uint32_t events)
 {
     (void)events;
@@ -261,7 +299,7 @@ static void on_accept(struct end *listener, uint32_t events)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         server->fd = fd;
         server->server = true;
-        server->ready = on_first;
+        server->ready = streams.plan->speech == SPEAK_GET ? on_get : on_first;
         streams.n_servers++;
         end_watch(server, EPOLLIN);
     }
