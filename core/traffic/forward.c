@@ -338,10 +338,10 @@ enum state forward_next(struct session *s)
     return state;
 }
 
-void forward_drain(struct session *s)
+void forward_drain(struct session *s, bool at_once)
 {
     s->forward->exchange.closing = true;
-    if (s->state != KEPT)
+    if (s->state != KEPT || !at_once)
         return;
     server_close(s);
     s->state = session_linger(s);
