@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import place as places
+import rules
 from peers import Peer, Running
 from place import Failed
 
@@ -25,6 +26,7 @@ class Sizes:
         self.requests = 2000 if quick else 10000
         self.request_rate = 2000  # what all can do, those too that keep no connection
         self.document = 20 << 20 if quick else 100 << 20
+        self.lookup_rounds = 5 if quick else 20
         self.first = 300 if quick else 1000
         self.idle = (500, 1500) if quick else (1000, 3000)
         self.counted = (20, 70) if quick else (50, 150)  # under strace and callgrind
@@ -298,6 +300,12 @@ def dante(bench, running):
     return callgrind(bench, running, callgrind_connecting)
 
 
+# ---- rules ----
+
+def lookups(bench, running):
+    return rules.measure(bench, running.peer, callgrind_total)
+
+
 # ---- all of them ----
 
 # Memory first, while the peer and its namespaces are fresh; last what starts the peer anew.
@@ -315,15 +323,17 @@ MEASURES.update(("http-get-100" + ("-flat" if flat else ""), requests(100, flat)
                 for flat in (False, True))
 MEASURES.update(("http-get-gb-%d" % n, documents(n)) for n in (1, 8))
 MEASURES.update({"http-new-64": connections(64, "get"), "http-get-calls": request_calls,
-                 "http-get-instructions": request_instructions})
+                 "http-get-instructions": request_instructions, "rules": lookups})
 COUNTS = ("calls", "instructions", "instructions-name", "dante", "http-get-calls",
-          "http-get-instructions")
+          "http-get-instructions", "rules")
 
 
 def fits(name, peer):
     """Whether the measure is one of those of the peer: it must speak what that takes."""
     if peer.measures is not None:
         return name in peer.measures
+    if name == "rules":
+        return peer.lookups is not None
     if not name.startswith("http-"):
         return bool({"tcp", "socks"} & set(peer.speaks))
     return ("connect" if name.startswith("http-tunnel") else "get") in peer.speaks

@@ -33,6 +33,7 @@ pools:
   all: {links: [out], sticky: {by: [client, host], ttl: 10m}}
 """
 
+LOOKUPS = "lookups"  # looks up rules, with the same code as dispatch-host
 MODULE, MODULE_CONFIG = "dispatch-dante.so", "dante.yaml"
 
 # The same way out by the module: danted knows the anchor only.
@@ -113,7 +114,7 @@ class Peer:
     """A program under test, or (no words) the way without one."""
 
     def __init__(self, name, words=(), config="", version=(), speaks=("socks",), keeps=True,
-                 quiet=False, env=None, measures=None):
+                 quiet=False, env=None, measures=None, lookups=None):
         self.name, self.words, self.config = name, list(words), config
         self.version_words = list(version)
         self.speaks = speaks  # of tcp (it passes on what it gets), socks, connect and get (HTTP)
@@ -121,6 +122,7 @@ class Peer:
         self.quiet = quiet  # its log cannot be turned down: it goes to /dev/null
         self.env = dict(os.environ, **(env or {}))
         self.measures = measures  # these only; None: all
+        self.lookups = lookups  # its program that looks up rules
 
     def missing(self):
         """The program, or what is preloaded into it, that would have to be installed."""
@@ -149,7 +151,8 @@ def known(host, plugins):
     return [
         Peer("direct", speaks=("tcp", "get")),
         Peer("dispatch-host", [host, "-q", "-c", "{config}"], DISPATCH_YAML, [host, "--version"],
-             speaks=("socks", "connect", "get"), env={"DISPATCH_PLUGIN_PATH": plugins}),
+             speaks=("socks", "connect", "get"), env={"DISPATCH_PLUGIN_PATH": plugins},
+             lookups=os.path.join(plugins, LOOKUPS)),
         Peer("dispatch-host+living", [host, "-q", "-c", "{config}"], LIVING_YAML,
              env={"DISPATCH_PLUGIN_PATH": plugins},
              measures=("calls", "instructions", "instructions-name")),
@@ -187,6 +190,9 @@ def copied(place, host, plugins, module):
     for name in os.listdir(plugins):
         if name.endswith(".so"):
             os.chmod(shutil.copy(os.path.join(plugins, name), folder), 0o644)
+    lookups = os.path.join(os.path.dirname(host), "..", "bench", LOOKUPS)
+    if os.path.isfile(lookups):
+        os.chmod(shutil.copy(lookups, folder), 0o755)
     if os.path.isfile(module):
         os.chmod(shutil.copy(module, os.path.join(folder, MODULE)), 0o755)
         place.file(os.path.join(folder, MODULE_CONFIG), MODULE_YAML)

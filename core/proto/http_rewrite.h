@@ -19,7 +19,7 @@ bool http_is_hop_by_hop(struct dp_str name);
  * this proxy that speaks it. */
 bool http_is_upgrade(const struct http_request *request);
 
-/* Both write to `out`, of HTTP_REWRITE_MAX bytes, and return the length of the head. */
+/* Both write to `out`, which has room for the growth of the head, and return its length. */
 
 /* A request in absolute form, as the server gets it. */
 size_t http_rewrite_request(const struct http_request *request, uint8_t *out);

@@ -5,7 +5,6 @@
 #include "proto/http_rewrite.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* RFC 9110, section 9.2.2. */
 static bool is_idempotent(const struct http_request *r)
@@ -19,12 +18,10 @@ static bool is_idempotent(const struct http_request *r)
 
 /* With an old client it ends: what it says of keeping may be meant for another proxy (RFC 9112,
  * appendix C.2.2). */
-struct errand *errand_new(const struct http_request *r)
+struct errand *errand_new(const struct http_request *r, size_t head_len)
 {
     static const struct dp_str go_on = {.p = "100-continue", .len = 12};
-    uint8_t head[HTTP_REWRITE_MAX];
-    size_t len = http_rewrite_request(r, head);
-    struct errand *errand = malloc(sizeof *errand + len);
+    struct errand *errand = malloc(sizeof *errand + head_len + HTTP_REWRITE_GROWTH);
     if (!errand)
         return NULL;
     *errand = (struct errand){
@@ -37,8 +34,7 @@ struct errand *errand_new(const struct http_request *r)
         .whole = r->body == HTTP_NO_BODY,
         .body = r->body,
         .body_len = r->body_len,
-        .len = len,
     };
-    memcpy(errand->bytes, head, len);
+    errand->len = http_rewrite_request(r, errand->bytes);
     return errand;
 }

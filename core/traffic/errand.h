@@ -21,7 +21,8 @@ struct errand {
     uint8_t bytes[]; /* the head */
 };
 
-/* Of a request in absolute form; free() frees it. NULL: out of memory. */
-struct errand *errand_new(const struct http_request *request);
+/* Of a request in absolute form, whose head had head_len bytes; free() frees it. NULL: out of
+ * memory. */
+struct errand *errand_new(const struct http_request *request, size_t head_len);
 
 #endif

@@ -8,6 +8,7 @@
 #include "traffic/exchange.h"
 #include "proto/http_rewrite.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -78,9 +79,11 @@ static enum exchange_end up_turn(struct exchange *ex)
 
 /* ---- down ---- */
 
+static_assert(HTTP_REWRITE_MAX <= RELAY_BUFFER, "a head fits");
+
 static void down_head(struct exchange *ex, const struct http_response *r, size_t n)
 {
-    uint8_t head[HTTP_REWRITE_MAX];
+    uint8_t *head = ex->relay->shared->buffer; /* one on the stack is cleared each time */
     const struct http_rewriting rewriting = {.close = !ex->client_persists,
                                              .no_chunks = ex->errand->old};
     lane_head(&ex->down, n, head, http_rewrite_response(r, &rewriting, head));
@@ -167,10 +170,12 @@ static enum exchange_end down_read(struct exchange *ex)
     return server_ended(ex, n);
 }
 
-/* The same as of up. */
+/* The same as of up. What has come of the body leaves with the head. */
 static bool down_look(struct exchange *ex, enum exchange_end *end)
 {
-    bool found = ex->answered ? body_look(ex, end) : head_look(ex, end) > 0;
+    bool found = !ex->answered && head_look(ex, end) > 0;
+    if (ex->answered && !ex->down_over)
+        found = body_look(ex, end);
     if (*end != EXCHANGE_GOES_ON)
         return false;
     if (found)

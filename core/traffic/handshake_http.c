@@ -191,7 +191,7 @@ static enum turn forward(struct handshake *hs, const struct http_request *r, siz
     if (http_hops(r, &hops) && hops == 0)
         return refuse(HTTP_BAD_METHOD, "Max-Forwards: the request has come to its end here.\n",
                       NULL, refusal);
-    hs->errand = errand_new(r);
+    hs->errand = errand_new(r, n);
     handshake_consume(hs, n);
     return hs->errand ? TURN_DIAL : TURN_REFUSE;
 }

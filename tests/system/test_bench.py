@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The benchmark: its load generator finds whatever a proxy does wrong, and its driver runs."""
 
+import contextlib
 import json
 import os
 import socket
@@ -104,10 +105,12 @@ def doubled(byte):
 BULK = "bulk --streams 3 --way both --seconds 0.1"
 CONN = "conn --streams 3 --count 20"
 MSG = "msg --streams 3 --seconds 0.1"
+GET = "conn --get --streams 3 --count 6 --body 80000"
 
 
 @table("no fault is found where there is none",
-       [(run.split()[0], run) for run in (BULK, CONN, MSG)])
+       [(name, run) for name, run in (("bulk", BULK), ("conn", CONN), ("msg", MSG),
+                                      ("documents", GET), ("requests", MSG + " --get"))])
 def right(t, run):
     port = world.free_port()
     status, text = load(t, run, port, relay(t, port, unchanged))
@@ -130,6 +133,10 @@ def paced(t):
     check(seen["p50_us"] >= 3e5, "each is slow", seen)
 
 
+ANSWER = 'HTTP/1.1 200 OK\r\nETag: "0/0"\r\nContent-Length: 80000\r\n'
+ETAG, LENGTH = ANSWER.index("0/0"), ANSWER.index("80000")
+
+
 @table("the load generator finds", [
     ("a wrong byte of bulk", BULK, at(70001, flipped), r"wrong byte at 70001 from the server"),
     ("a lost byte of bulk", BULK, at(70001, lost), r"wrong byte at 7000\d from the server"),
@@ -139,6 +146,14 @@ def paced(t):
     ("a wrong byte of a later message", MSG, at(640, flipped), r"got a wrong message 10"),
     ("a lost byte of a later message", MSG, at(640, lost), r"nothing has moved for 0\.5 s"),
     ("a doubled byte of a later message", MSG, at(640, doubled), r"got a wrong message 10"),
+    ("a wrong byte of a document", GET, at(70001, flipped), r"wrong byte at \d+ from the server"),
+    ("a lost byte of a document", GET, at(70001, lost), r"wrong byte at \d+ from the server"),
+    ("a doubled byte of a document", GET, at(70001, doubled), r"wrong byte at \d+ from the server"),
+    ("the document of another stream", GET, at(ETAG, flipped), r"answer to another request than 0"),
+    ("the document of a later request", MSG + " --get", at(ETAG + 2, flipped),
+     r"answer to another request than 0"),
+    ("a document of another length", GET, at(LENGTH, flipped), r"an answer of another length"),
+    ("an answer with another status", GET, at(9, flipped), r"HTTP answer HTTP/1.1 300 OK"),
 ])
 def wrong(t, run, change, pattern):
     port = world.free_port()
@@ -162,7 +177,8 @@ def crossed(t):
             server.sendall(conn.recv(64))
             both.wait(5)
             conn.sendall(servers[1 - mine].recv(64))
-            both.wait(5)
+            with contextlib.suppress(OSError):
+                conn.recv(64)  # until the generator has gone: it must not see an end before
 
     through = world.Service(t, handler, [("relay", None, HERE)]).port
     status, text = load(t, "msg --streams 2", port, through)
@@ -210,6 +226,21 @@ def refused_by_socks(t):
         matches(pattern, text, "the fault")
 
 
+@case("the load generator finds a refusal by HTTP, a proxy that closes, and what nobody has sent")
+def refused_by_http(t):
+    for answer, pattern in ((b"HTTP/1.1 403 Forbidden\r\n\r\n", r"HTTP answer HTTP/1.1 403 Forbidden"),
+                            (b"HTTP/1.1 200 OK\r\n", r"end was closed"),
+                            (b"HTTP/1.1 200 OK\r\n\r\nx", r"bytes that nobody has sent")):
+        def handler(conn, _name, _peer, answer=answer):
+            conn.recv(512)
+            conn.sendall(answer)
+
+        through = world.Service(t, handler, [("proxy", None, HERE)]).port
+        status, text = load(t, CONN, world.free_port(), through, "--connect")
+        equal(status, 1, text)
+        matches(pattern, text, "the fault")
+
+
 @case("bench/run --help names every measure")
 def helps(t):
     del t
@@ -239,6 +270,47 @@ def runs(t):
     text = measured(*QUICK, "--only", "direct,dispatch-host", "--measure", "ttfb,gb-8-down")
     matches(r"^\| 8 streams down +\| +[\d.]+ \|$", text, "CPU of the proxy, none of direct")
     matches(r"^\| median +\| +[\d,.]+ \| +[\d,.]+ \|$", text, "time to first byte of both")
+
+
+def cells(text, row):
+    """The figures of a row of the report, of a run of one round."""
+    found = matches(r"^\| %s +\|(.*)\|$" % row, text, row)
+    return [float(cell.replace(",", "")) for cell in found[1].split("|")]
+
+
+@case("bench/run measures HTTP beside tinyproxy and squid",
+      needs=("setpriv", "ip", "tinyproxy", "squid"), long=True)
+def http(t):
+    del t
+    text = measured(*QUICK, "--only", "dispatch-host,tinyproxy,squid", "--measure",
+                    "http-tunnel-64,http-get-100")
+    for row in ("CPU µs per connection, 64 at once",
+                "CPU µs per request, 100 connections, 2,000 a second",
+                "latency at 2,000 a second: p50, µs"):
+        equal(len(cells(text, row)), 3, row)
+
+
+@case("a small answer by plain HTTP takes six system calls",
+      needs=("setpriv", "ip", "strace"))
+def request_calls(t):
+    del t
+    if os.environ.get("DISPATCH_SANITIZERS", "no") != "no":
+        raise tap.Skip("a sanitizer has system calls of its own")
+    text = measured(*QUICK, "--only", "dispatch-host", "--measure", "http-get-calls")
+    seen, = cells(text, "system calls per request, 1 connection")
+    check(5.9 < seen < 6.5, "a turn of the loop, a read and a write for each side", seen)
+
+
+@case("a look-up among a hundred thousand names or networks takes less than 2,000 instructions",
+      needs=("setpriv", "ip", "valgrind"), long=True)
+def look_ups(t):
+    del t
+    if os.environ.get("DISPATCH_SANITIZERS", "no") != "no":
+        raise tap.Skip("a sanitizer's library cannot be loaded under valgrind")
+    text = measured(*QUICK, "--only", "dispatch-host", "--measure", "rules")
+    for row in ("a name", "a name, a miss", "an address", "an address, a miss"):
+        seen, = cells(text, row + ", user instructions")
+        check(50 < seen < 2000, row, seen)
 
 
 @case("bench/run counts what the module costs danted's request child",

@@ -31,6 +31,7 @@ struct rig {
     struct errand *errand;
     int end[2];
     struct text got[2]; /* at each end */
+    int pieces[2];      /* that has come in */
     enum exchange_end how;
 };
 
@@ -61,12 +62,13 @@ static struct errand *errand_of(const char *head)
     struct http_scan scan = {0};
     int n = http_request((const uint8_t *)head, strlen(head), &scan, &r);
     cr_assert(eq(int, n, (int)strlen(head)), "%s", head);
-    struct errand *errand = errand_new(&r);
+    struct errand *errand = errand_new(&r, (size_t)n);
     cr_assert_not_null(errand);
     return errand;
 }
 
-static struct rig *rig_new(const char *head, const char *rest)
+/* `type` is of the sockets. */
+static struct rig *rig_of(int type, const char *head, const char *rest)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     cr_assert_not_null(rig);
@@ -79,7 +81,7 @@ static struct rig *rig_new(const char *head, const char *rest)
     for (int i = 0; i < 2; i++) {
         struct relay_side *side = &rig->relay.side[i];
         int pair[2];
-        cr_assert(eq(int, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0));
+        cr_assert(eq(int, socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, pair), 0));
         rig->end[i] = pair[0];
         side->relay = &rig->relay;
         side->io = (struct io_fd){.fd = pair[1], .ready = on_ready};
@@ -92,6 +94,11 @@ static struct rig *rig_new(const char *head, const char *rest)
     cr_assert(exchange_start(&rig->ex, &rig->relay, rig->errand, (const uint8_t *)rest,
                              strlen(rest)) == 0);
     return rig;
+}
+
+static struct rig *rig_new(const char *head, const char *rest)
+{
+    return rig_of(SOCK_STREAM, head, rest);
 }
 
 static void rig_free(struct rig *rig)
@@ -116,8 +123,10 @@ static void collect(struct rig *rig, int i)
     struct text *got = &rig->got[i];
     ssize_t n;
     while (rig->end[i] >= 0 &&
-           (n = recv(rig->end[i], got->p + got->len, ROOM - 1 - got->len, 0)) > 0)
+           (n = recv(rig->end[i], got->p + got->len, ROOM - 1 - got->len, 0)) > 0) {
         got->len += (size_t)n;
+        rig->pieces[i]++;
+    }
 }
 
 /* Turns until nothing moves. */
@@ -183,6 +192,25 @@ Test(exchange, a_request_and_its_answer)
     cr_expect(rig->ex.client_persists && rig->ex.server_persists);
     cr_expect(exchange_is_unsent(&rig->ex) == false);
     rig_free(rig);
+}
+
+/* Such sockets keep apart what was sent apart. */
+Test(exchange, what_has_come_together_leaves_together)
+{
+    static const char *const answers[] = {
+        OK "Content-Length: 3\r\n\r\nabc",
+        OK "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    };
+    for (size_t i = 0; i < LENGTH(answers); i++) {
+        struct rig *rig = rig_of(SOCK_SEQPACKET, PUT, "abcde");
+        say_text(rig, 1, answers[i]);
+        turn(rig);
+        cr_expect(eq(int, (int)rig->how, (int)EXCHANGE_DONE));
+        cr_expect(eq(int, rig->pieces[1], 1), "the request");
+        cr_expect(eq(int, rig->pieces[0], 1), "answer %zu", i);
+        rig_free(rig);
+    }
 }
 
 Test(exchange, idle_it_holds_nothing)
