@@ -326,9 +326,12 @@ static enum state keep(struct session *s)
     return KEPT;
 }
 
+/* There is no forward yet where the first request has been denied. */
 enum state forward_next(struct session *s)
 {
     struct handshake *old = s->hs;
+    if (!s->forward && !(s->forward = forward_new(s)))
+        return CLOSED;
     if (old->len == 0)
         return keep(s);
     s->hs = NULL;
@@ -338,10 +341,10 @@ enum state forward_next(struct session *s)
     return state;
 }
 
-void forward_drain(struct session *s)
+void forward_drain(struct session *s, bool at_once)
 {
     s->forward->exchange.closing = true;
-    if (s->state != KEPT)
+    if (s->state != KEPT || !at_once)
         return;
     server_close(s);
     s->state = session_linger(s);

@@ -26,8 +26,8 @@ enum state forward_wake(struct session *s);
 void forward_timeout(struct session *s);
 void forward_lost(struct session *s);
 
-/* The worker is about to end: this request is the last. */
-void forward_drain(struct session *s);
+/* The worker is about to end: this request is the last, or the next. `at_once`: none is waited for. */
+void forward_drain(struct session *s, bool at_once);
 
 /* Closes the connection to the server, if there is one that no request is using. */
 void forward_leave(struct session *s);

@@ -44,6 +44,7 @@ struct server {
     struct checks *checks;   /* NULL: it drains */
     struct loop *main_loop;
     bool draining;
+    bool taken_over; /* by another process: there is no hurry */
     void (*drained)(void *ctx);
     void *drained_ctx;
 };
@@ -268,9 +269,11 @@ static void worker_idle(void *ctx)
 
 static void order_drain(struct worker *w, const void *server)
 {
+    const struct server *s = server;
     w->idle = worker_idle;
     w->idle_ctx = (void *)server;
     worker_serve(w, NULL);
+    sessions_drain(w, !s->taken_over);
 }
 
 static bool sessions_left(const struct server *s)
@@ -286,6 +289,7 @@ void server_drain(struct server *s, bool taken_over, void (*drained)(void *ctx),
     s->drained = drained;
     s->drained_ctx = ctx;
     s->draining = true;
+    s->taken_over = taken_over;
     workers_order(s, order_drain, s);
     checks_free(s->checks); /* who comes after us has its own */
     s->checks = NULL;

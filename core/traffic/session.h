@@ -22,8 +22,9 @@ void session_check(struct session *s, int64_t now_ns);
 /* Resets the worker's connections by `link`: all of them, or those from one of its addresses. */
 void sessions_reset(struct worker *w, const struct link *link, const struct dp_addr *from);
 
-/* The worker is about to end: connections that are kept for a next request are closed, or will be. */
-void sessions_drain(struct worker *w);
+/* The worker is about to end: connections that are kept for a next request are closed at once, or end
+ * with the answer to it. */
+void sessions_drain(struct worker *w, bool at_once);
 
 /* The next in the worker's list. */
 struct session *session_next(const struct session *s);

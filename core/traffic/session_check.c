@@ -78,11 +78,11 @@ void sessions_reset(struct worker *w, const struct link *link, const struct dp_a
     }
 }
 
-void sessions_drain(struct worker *w)
+void sessions_drain(struct worker *w, bool at_once)
 {
     for (struct session *s = w->sessions, *next; s; s = next) {
         next = s->next;
         if (s->forward)
-            forward_drain(s);
+            forward_drain(s, at_once);
     }
 }

@@ -272,7 +272,6 @@ void worker_serve(struct worker *w, const struct service *service)
     accept_stop(w);
     if (!service) { /* what others have accepted and handed over is served still */
         w->draining = true;
-        sessions_drain(w);
         return;
     }
     const struct config *config = service->router->config;

@@ -643,6 +643,20 @@ def drained(t):
     equal(h.wait(), 0, "the status")
 
 
+@case("USR2: a kept client is told with its next answer, and then makes a new connection")
+def handed_over(t):
+    w, h = start(t)
+    origin = http.Origin(w)
+    b = Browser(t, h)
+    b.get(origin.url())
+    h.upgrade()
+    got = b.get(origin.url())
+    equal(http.value(got.fields, "Connection"), "close", "what it is told")
+    equal(b.ended(), "fin", "and then")
+    equal(h.wait(), 0, "the status")
+    equal(Browser(t, h).get(origin.url()).status, 200, "by the new one")
+
+
 # ---- however it is cut ----
 
 

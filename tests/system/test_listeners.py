@@ -15,7 +15,7 @@ import time
 
 from lib import client, peers, servers, tap
 from lib.client import Client, request
-from lib.host import Host, config, environment, once, processes, program
+from lib.host import Host, config, environment, once, program
 from lib.tap import case, check, equal, matches, table, wait_for, within
 from lib.upstream import Upstream
 from lib.world import TARGET, Service, World, accepts, free_port
@@ -373,30 +373,13 @@ def unix_reload(t):
     equal(os.listdir(folder(t)), [], "files left behind")
 
 
-def upgrade(t, host):
-    """USR2; returns the new process, which is ended with the case."""
-    before = processes(program())
-    host.proc.send_signal(signal.SIGUSR2)
-    pid = int(host.wait_log(r"process (\d+) serves from now on").group(1))
-    check(pid not in before, "a new process")
-    t.defer(kill, pid)
-    return pid
-
-
-def kill(pid):
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
 @case("unix: USR2 hands it on")
 def unix_upgrade(t):
     p = place(t)
     path = os.path.join(folder(t), "main.sock")
     host = Host(t, config(LINKS, listen="unix:" + path, listener=", mode: 0666"))
     inode = os.stat(path).st_ino
-    pid = upgrade(t, host)
+    pid = host.upgrade()
     equal(host.wait(), 0, "exit status of the old one")
     equal(os.stat(path).st_ino, inode, "the same file")
     equal(link_at(path, p.told.port), "a", "link")
@@ -491,7 +474,7 @@ def fd(t):
     matches("fd:5: the service manager has opened none of that name; there are web:x, of the "
             "numbers 3 to 4", log, "one that is not there")
     host.reload(TWO_FDS)
-    pid = upgrade(t, host)
+    pid = host.upgrade()
     equal(host.wait(), 0, "exit status of the old one")
     serves()
     before = host.log().count("reloaded")

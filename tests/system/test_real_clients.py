@@ -264,11 +264,7 @@ def ssh(t, program, command):
     if not tap.tool(program):
         raise tap.Skip("not installed: " + program)
     p, server = place(t), sshd(t)
-    words = server.as_user + [
-        tap.tool("ssh"), "-F", "none", "-o", "ProxyCommand=" + command.replace("PROXY", p.proxy),
-        "-p", str(server.port), "-i", server.key, "-o", "StrictHostKeyChecking=no", "-o",
-        "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o",
-        "LogLevel=ERROR", "root@" + TARGET if tap.real_root() else TARGET, "sha1sum"]
+    words = server.words("-o", "ProxyCommand=" + command.replace("PROXY", p.proxy)) + ["sha1sum"]
     data = p.data[:1 << 20]
     with open(t.file("data", data), "rb") as f:
         equal(p.run(*words, stdin=f).split()[0], hashlib.sha1(data).hexdigest(), "the sum")

@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 
-from lib import client, dns, servers, tap
+from lib import client, dns, http, servers, tap
 from lib.client import Client
 from lib.host import Host
 from lib.tap import case, check, equal, matches, table, wait_for
@@ -95,6 +95,24 @@ def deny(t):
     with Client(host.addr) as c:
         c.send(b"CONNECT a.test:80 HTTP/1.0\r\n\r\n")
         equal(c.ended(5)[1][:12], b"HTTP/1.1 403", "HTTP")
+
+
+@table("deny: the connection of plain HTTP is kept, and the next request", [
+    ("comes later", False), ("is there already", True)])
+def deny_kept(t, at_once):
+    p = place(t)
+    host = p.host(t, ["host: a.test, action: deny"])
+    request = "GET http://%s:%d/ HTTP/1.1\r\nHost: x\r\n\r\n"
+    with Client(host.addr) as c:
+        reader = http.Reader(c.sock)
+        for _ in range(2):
+            c.send((request % ("a.test", p.port) * (1 + at_once)).encode())
+            equal([http.answer(reader).status for _ in range(1 + at_once)], [403] * (1 + at_once),
+                  "the answers")
+        # A server that speaks no HTTP: but it is asked.
+        c.send((request % ("bank.test", p.port)).encode())
+        equal(http.answer(reader).status, 502, "the answer for another")
+    check(host.alive(), "it lives")
 
 
 @case("deny holds for what a name turns out to be")

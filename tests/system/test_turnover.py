@@ -1,41 +1,85 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Policies that change, and programs that take over, under 300 connections a second: none fails or
-is reset, and memory does not grow."""
+"""Policies that change, and programs that take over, under 300 connections and 100 kept requests a
+second, by all protocols: none fails or is reset, and memory does not grow."""
 
 import json
 import os
 import shutil
 import signal
+import threading
 import time
 
-from lib import load, peers, tap, world
+from lib import client, http, load, peers, tap, world
 from lib.host import Host, config, processes, program, sanitized
 from lib.tap import case, check, equal, wait_for
 from lib.world import World
 
 NEEDS = ("ip", "sysctl", "cc", "microsocks")
 LONG = bool(os.environ.get("DISPATCH_LONG"))
-RATE, LOAD_S = 300, 5
+RATES = {"socks": 150, "connect": 100, "get": 50}  # connections a second
+LOAD_S = 5
 HUPS, TIMES = 50 if sanitized() else 100, 5 if LONG else 1
 
 IFACES = {"a": "interface: a0", "b": "interface: b0"}
 WEIGHTS = {"a": "interface: a0, weight: 3", "b": "interface: b0, max-connections: 500"}
 
 
+class Keepers:
+    """Clients that ask by plain HTTP, each ten times a second, by a connection that they keep until
+    an answer says that it is the last."""
+
+    def __init__(self, t, host, url, count):
+        self.to, self.url = host.addr, url
+        self.stop, self.answers, self.connections, self.failed = threading.Event(), 0, 0, []
+        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(count)]
+        t.defer(self.stop.set)
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self):
+        try:
+            while not self.stop.is_set():
+                with client.Client(self.to) as c:
+                    self.connections += 1
+                    self._keep(c)
+        except Exception as error:  # pylint: disable=broad-except
+            self.failed.append(error)
+
+    def _keep(self, c):
+        reader, last = http.Reader(c.sock), None
+        while not last and not self.stop.wait(0.1):
+            c.send(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % self.url.encode())
+            answer = http.answer(reader)
+            equal((answer.status, answer.body), (200, b"/kept"), "the answer")
+            self.answers += 1
+            last = http.value(answer.fields, "Connection") == "close"
+
+    def end(self):
+        """No request was in vain."""
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        equal(self.failed, [], "requests that failed")
+        check(self.answers > 10 * len(self.threads), "they have asked", self.answers)
+        print("# %d kept requests by %d connections" % (self.answers, self.connections))
+
+
 class Scene:
-    """A server that is reached by both links, and the host under load: connections that come, and
-    ten sessions, begun with the first of the files, that stay."""
+    """A server that is reached by both links, and the host under load: connections that come, ten
+    sessions, begun with the first of the files, that stay, and ten clients that ask by plain HTTP."""
 
     def __init__(self, t):
         self.t, self.w = t, World(t)
         self._join()
+        self.again = world.free_port()
         self.path = shutil.copy(program(), os.path.join(t.dir, "dispatch-host"))
         os.chmod(t.dir, 0o755)
         self.texts = self._texts(peers.microsocks(self.w, self.w.a.ns, self.w.a.gw))
         self.host = Host(t, self.texts[0], path=self.path)
         t.defer(self._kill)
         self.rss = []
+        self.keepers = Keepers(t, self.host, http.Origin(self.w, name="a").url("/kept"), 10)
         self._load()
 
     def _join(self):
@@ -51,18 +95,25 @@ class Scene:
             link.beyond("ip", "route", "add", dest, "via", gw)
 
     def _texts(self, socks):
-        """Files that differ in balancer, dialer, stickiness, weights and what there is of links."""
-        far = dict(IFACES, far="dialer: socks, server: %s:%d, via: b" % (self.w.a.gw, socks))
+        """Files that differ in balancer, dialer, stickiness, weights and what there is of links. The
+        host is its own upstream proxy, too, by a listener with a pool of its own."""
         self.w.b.beyond("ip", "route", "add", self.w.a.gw, "via", "10.5.0.1")
-        more = "workers: 2"
-        return [config(links, pool=pool, more=more) for links, pool in (
+        far = dict(IFACES, far="dialer: socks, server: %s:%d, via: b" % (self.w.a.gw, socks))
+        four = dict(IFACES, c="dialer: socks, version: 4, server: 127.0.0.1:%d" % self.again)
+        http = dict(IFACES, c="dialer: http, server: 127.0.0.1:%d" % self.again)
+        return [self._text(links, pool) for links, pool in (
             (IFACES, "balancer: rr"), (WEIGHTS, "balancer: rr, order: block"),
             (IFACES, "balancer: leastconn"), (far, "balancer: random"),
+            (four, "balancer: rr"), (http, "balancer: rr"),
             (IFACES, "balancer: hash, hash-on: client"), (far, "balancer: adaptive"),
             (IFACES, "balancer: rr, sticky: {by: [client, host], ttl: 1m}"),
             (WEIGHTS, "balancer: p2c, sticky: {by: client}"), (far, "balancer: leastconn"),
             (IFACES, "balancer: failover, hold-down: 1s"), ({"b": "interface: b0"}, "balancer: rr"),
         )]
+
+    def _text(self, links, pool):
+        return config(links, pool=pool, more="  plain: {links: [b]}\nworkers: 2").replace(
+            "links:\n", "  again: {listen: 127.0.0.1:%d, pool: plain}\nlinks:\n" % self.again, 1)
 
     def _kill(self):
         for pid in processes(self.path):
@@ -70,9 +121,11 @@ class Scene:
 
     def _load(self):
         ns = self.w.a.ns
-        self.runs = [load.Load(self.t, self.host, "conn", ns, streams=150, rate=RATE,
-                               count=RATE * LOAD_S),
-                     load.Load(self.t, self.host, "msg", ns, streams=10, rate=200, seconds=LOAD_S)]
+        self.connections = {speak: load.Load(self.t, self.host, "conn", ns, speak, streams=rate // 2,
+                                             rate=rate, count=rate * LOAD_S)
+                            for speak, rate in RATES.items()}
+        self.messages = load.Load(self.t, self.host, "msg", ns, streams=10, rate=200, seconds=LOAD_S)
+        self.runs = [*self.connections.values(), self.messages]
 
     def go_on(self):
         """Nothing has been wrong so far, and the load goes on."""
@@ -82,12 +135,14 @@ class Scene:
             self._load()
 
     def _end(self):
-        connections, messages = (run.figures() for run in self.runs)
-        check(connections["count"] > 0.8 * RATE * connections["seconds"], "connections a second",
-              connections)
-        print("# %d connections in %.1f s, p99 %.1f ms, slowest %.0f; %d messages, slowest %.0f"
-              % (connections["count"], connections["seconds"], connections["p99_us"] / 1e3,
-                 connections["max_us"] / 1e3, messages["count"], messages["max_us"] / 1e3))
+        for speak, run in self.connections.items():
+            seen = run.figures()
+            check(seen["count"] > 0.8 * RATES[speak] * seen["seconds"], "connections a second", seen)
+            print("# %s: %d connections in %.1f s, p99 %.1f ms, slowest %.0f"
+                  % (speak, seen["count"], seen["seconds"], seen["p99_us"] / 1e3,
+                     seen["max_us"] / 1e3))
+        seen = self.messages.figures()
+        print("# %d messages, slowest %.0f ms" % (seen["count"], seen["max_us"] / 1e3))
 
     def reload(self, i):
         self.host.reload(self.texts[i % len(self.texts)], says=r"^info config: reloaded")
@@ -110,6 +165,7 @@ class Scene:
     def end(self):
         """Every connection was served, every message answered, and both links were used."""
         self._end()
+        self.keepers.end()
         for dev in ("a0", "b0"):
             check(sent(dev) > 1000, "packets by " + dev, sent(dev))
 

@@ -113,6 +113,11 @@ def processes(path):
     return [pid for _start, pid in sorted(found)]
 
 
+def _end(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 class Host:
     """A running host. Give it `args`, or `yaml` in which PORT stands for a free port."""
 
@@ -179,6 +184,14 @@ class Host:
         self.proc.send_signal(signal.SIGHUP)
         self.wait_log(says, after=before)
         return self.log()[before:]
+
+    def upgrade(self):
+        """USR2; returns the new process, which is ended with the case."""
+        self.proc.send_signal(signal.SIGUSR2)
+        pid = int(self.wait_log(r"process (\d+) serves from now on").group(1))
+        tap.check(pid != self.proc.pid, "a new process", pid)
+        self.t.defer(_end, pid)
+        return pid
 
     def term(self):
         self.proc.send_signal(signal.SIGTERM)

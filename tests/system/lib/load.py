@@ -22,12 +22,13 @@ def generator(folder, *flags):
 
 
 class Load:
-    """A run of it through the host, to a server of its own in namespace `ns`. It compares every
-    byte, and gives up at the first thing that is wrong."""
+    """A run of it through the host, which it speaks `socks` to, or asks to `connect`, or to `get`; to
+    a server of its own in namespace `ns`. It compares every byte, and gives up at the first thing
+    that is wrong."""
 
-    def __init__(self, t, host, run, ns, **options):
+    def __init__(self, t, host, run, ns, speak="socks", **options):
         server = "%s:%d" % (TARGET, world.free_port(TARGET, ns))
-        words = [generator(t.dir), run, "--socks", "--server", server, "--server-ns",
+        words = [generator(t.dir), run, "--" + speak, "--server", server, "--server-ns",
                  "/run/netns/" + ns, "--through", "%s:%d" % host.addr]
         for key, value in options.items():
             words += ["--" + key, str(value)]

@@ -21,7 +21,7 @@ class Ssh:
     """An sshd in a namespace, with keys of its own; tunnel() starts an `ssh -D` to it."""
 
     def __init__(self, t, w, ns, addr):
-        self.t, self.world, self.addr = t, w, addr
+        self.t, self.world, self.ns, self.addr = t, w, ns, addr
         self.dir = t.dir
         self.port = world.free_port(addr, ns)
         self.key = os.path.join(t.dir, "client-key")
@@ -38,18 +38,33 @@ class Ssh:
             "PasswordAuthentication no", "PermitRootLogin yes", "AllowTcpForwarding yes",
             "MaxSessions 1000", "MaxStartups 1000", "UseDNS no", "LogLevel VERBOSE", ""]))
         self.as_user = _as_outer_user()
-        w.popen(ns, self.as_user + [tap.tool("sshd"), "-D", "-e", "-f", conf])
+        self.sshd = w.popen(ns, self.as_user + [tap.tool("sshd"), "-D", "-e", "-f", conf])
         tap.wait_for("sshd listens", lambda: world.accepts(addr, self.port, ns))
+        if self.as_user:
+            self._try()
+
+    def _try(self):
+        """Not everybody may log in: the likes of nobody may not."""
+        done = subprocess.run([tap.tool("ip"), "netns", "exec", self.ns, *self.words(), "true"],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False)
+        if done.returncode and "not allowed because" in self.sshd.said():
+            raise tap.Skip("sshd does not let in who runs this test")
+        tap.equal(done.returncode, 0, "ssh: " + done.stdout.decode(errors="replace"))
+
+    def words(self, *options):
+        """Those of an ssh to it; a command may follow."""
+        return self.as_user + [
+            tap.tool("ssh"), "-F", "none", *options, "-p", str(self.port), "-i", self.key,
+            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+            "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR",
+            "root@" + self.addr if tap.real_root() else self.addr]
 
     def tunnel(self):
         """Starts ssh -D here; returns the process, whose .port is the SOCKS port."""
         port = world.free_port()
-        proc = self.world.popen(None, self.as_user + [
-            tap.tool("ssh"), "-F", "none", "-N", "-D", "127.0.0.1:%d" % port,
-            "-p", str(self.port), "-i", self.key, "-o", "StrictHostKeyChecking=no",
-            "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes",
-            "-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=ERROR",
-            "root@" + self.addr if tap.real_root() else self.addr])
+        proc = self.world.popen(None, self.words("-N", "-D", "127.0.0.1:%d" % port,
+                                                 "-o", "ExitOnForwardFailure=yes"))
         proc.port = port
         tap.wait_for("ssh -D listens", lambda: world.accepts("127.0.0.1", port), 20)
         return proc

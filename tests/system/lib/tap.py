@@ -160,6 +160,11 @@ def _alarm(_signal, _frame):
     raise Late("the case took too long")
 
 
+def _skip_all(why):
+    print("1..0 # SKIP " + why)
+    sys.exit(0)
+
+
 def _enter():
     """Re-executes this program in namespaces of its own. Real root keeps its user ids, so that
     the host can be run as nobody; anybody else becomes root of a new user namespace. The process
@@ -167,17 +172,18 @@ def _enter():
     if os.environ.get(INSIDE):
         return
     if not os.path.exists("/proc/self/ns/user") or not tool("unshare") or not tool("ip"):
-        print("1..0 # SKIP no namespaces here (unshare, ip)")
-        sys.exit(0)
+        _skip_all("no namespaces here (unshare, ip)")
     kinds = ["--net", "--mount", "--pid", "--mount-proc", "--kill-child"]
     if os.geteuid() != 0:
         kinds = ["--user", "--map-root-user"] + kinds
+        built = os.environ.get("DISPATCH_PLUGIN_PATH", ".")
+        if os.stat(built).st_uid != os.geteuid():  # there, root's would be nobody's, too
+            _skip_all("the plugins are another user's, who must run this: " + built)
     base = [tool("unshare")] + kinds
     probe = subprocess.run(base + ["true"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                            check=False)
     if probe.returncode != 0:
-        print("1..0 # SKIP unshare: " + probe.stderr.decode(errors="replace").strip())
-        sys.exit(0)
+        _skip_all("unshare: " + probe.stderr.decode(errors="replace").strip())
     env = dict(os.environ)
     env[INSIDE] = "%d:%d" % (os.getuid(), os.getgid())
     os.execvpe(base[0], base + [sys.executable, "-u"] + sys.argv, env)
