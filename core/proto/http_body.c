@@ -10,9 +10,10 @@
 
 #include <string.h>
 
-void http_body_begin(struct http_body_reader *b, enum http_body kind, uint64_t len)
+void http_body_begin(struct http_body_reader *b, enum http_body kind, uint64_t len, uint64_t most)
 {
-    *b = (struct http_body_reader){.kind = kind, .left = kind == HTTP_LENGTH ? len : 0};
+    *b = (struct http_body_reader){
+        .kind = kind, .left = kind == HTTP_LENGTH ? len : 0, .room = most};
 }
 
 /* ---- lines ---- */
@@ -55,6 +56,12 @@ static size_t bad(enum http_piece *piece)
     return 0;
 }
 
+static size_t too_large(enum http_piece *piece)
+{
+    *piece = HTTP_PIECE_TOO_LARGE;
+    return 0;
+}
+
 /* ---- the states: each returns the piece it finds at p ---- */
 
 static size_t chunk_size(struct http_body_reader *b, const uint8_t *p, size_t len,
@@ -67,6 +74,9 @@ static size_t chunk_size(struct http_body_reader *b, const uint8_t *p, size_t le
     uint32_t digits = size_read(line, &b->left);
     if (digits == 0 || !http_is_text(line) || (digits < line.len && line.p[digits] != ';'))
         return bad(piece);
+    if (b->left > b->room)
+        return too_large(piece);
+    b->room -= b->left;
     b->extension = line.len - digits;
     b->state = b->extension ? HTTP_CHUNK_EXTENSION : HTTP_CHUNK_SIZE_END;
     *piece = HTTP_PIECE_FRAMING;
@@ -133,9 +143,9 @@ static size_t trailer(struct http_body_reader *b, const uint8_t *p, size_t len,
         b->state = HTTP_CHUNK_OVER;
         return (size_t)n;
     }
-    if (b->trailers++ == HTTP_FIELDS_MAX || http_field_line(line, &field) < 0 ||
-        is_forbidden(&field))
+    if (b->trailers == HTTP_FIELDS_MAX || http_field_line(line, &field) < 0 || is_forbidden(&field))
         return bad(piece);
+    b->trailers++;
     if (http_is_hop_by_hop(field.name))
         *piece = HTTP_PIECE_DROP;
     return (size_t)n;
@@ -173,6 +183,8 @@ size_t http_body_next(struct http_body_reader *b, const uint8_t *p, size_t len,
         *piece = len ? HTTP_PIECE_DATA : HTTP_PIECE_MORE;
         return len;
     }
+    if (b->left > b->room)
+        return too_large(piece);
     if (b->left)
         return data(b, len, piece);
     *piece = HTTP_PIECE_END;

@@ -19,7 +19,7 @@ static bool is_idempotent(const struct http_request *r)
 
 /* With an old client it ends: what it says of keeping may be meant for another proxy (RFC 9112,
  * appendix C.2.2). */
-struct errand *errand_new(const struct http_request *r)
+struct errand *errand_new(const struct http_request *r, uint64_t body_max)
 {
     static const struct dp_str go_on = {.p = "100-continue", .len = 12};
     uint8_t head[HTTP_REWRITE_MAX];
@@ -37,6 +37,7 @@ struct errand *errand_new(const struct http_request *r)
         .whole = r->body == HTTP_NO_BODY,
         .body = r->body,
         .body_len = r->body_len,
+        .body_max = body_max,
         .len = len,
     };
     memcpy(errand->bytes, head, len);

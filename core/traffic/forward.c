@@ -236,6 +236,16 @@ static enum state misframed(struct session *s)
                 "was not asked: the body of the request is malformed");
 }
 
+static enum state too_large(struct session *s)
+{
+    struct refusal page;
+    exchange_stop(&s->forward->exchange);
+    session_log_dial(s, s->stream.claim.link->name, DP_ERR_CANCELLED);
+    handshake_http_too_large(s->hs, &page);
+    server_close(s);
+    return session_answer(s, &page);
+}
+
 static enum state upgraded(struct session *s)
 {
     const struct exchange *ex = &s->forward->exchange;
@@ -262,6 +272,7 @@ static void exchange_over(struct exchange *ex, enum exchange_end end)
         [EXCHANGE_UNANSWERED] = unanswered,
         [EXCHANGE_GARBLED] = garbled,
         [EXCHANGE_MISFRAMED] = misframed,
+        [EXCHANGE_TOO_LARGE] = too_large,
         [EXCHANGE_BROKEN] = broken,
         [EXCHANGE_NO_MEMORY] = broken,
     };

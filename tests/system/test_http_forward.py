@@ -512,6 +512,46 @@ def limits(t):
     equal(origin.all_bytes(), b"", "what reached the origin")
 
 
+@case("a body larger than max-request-body gets 413, and nothing is dialed for it")
+def too_large(t):
+    w, h = start(t, listener=", max-request-body: 10B")
+
+    def begins(request):
+        request.raw.sock.sendall(http.ok(b"answer")[:-1])
+        request.raw.rest()
+
+    origin = http.Origin(w, {"/early": http.early(begins)})
+    most = [("Content-Length: 10", b"0123456789"),
+            ("Transfer-Encoding: chunked", http.chunked(b"0123", b"456789"))]
+    more = [("Content-Length: 11", b""), ("Content-Length: 9223372036854775807", b""),
+            ("Transfer-Encoding: chunked", b"B\r\n"),
+            ("Transfer-Encoding: chunked", b"a\r\n0123456789\r\n1\r\n")]
+    for field, body in most:
+        equal(Browser(t, h).get(origin.url(), field, method="PUT", body=body).status, 200, field)
+    seen = origin.all_bytes()
+    for field, body in more:
+        b = Browser(t, h)
+        got = b.get(origin.url(), field, method="PUT", body=body)
+        equal((got.status, http.value(got.fields, "Connection")), (413, "close"), field)
+        check(b"10B is the most" in got.body, "the page", got.body)
+        equal(b.ended(), "fin", "the end")
+    equal(origin.all_bytes(), seen, "what reached the origin")
+    # What comes to more on the way: neither side takes it for whole.
+    for path, how in (("/", 413), ("/early", 200)):
+        b = Browser(t, h)
+        b.send("PUT %s HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" % (
+            origin.url(path), H))
+        if how == 200:
+            equal(b.reader.line(), b"HTTP/1.1 200 OK", "the answer")
+        else:
+            tap.wait_for("the body", lambda: origin.all_bytes().endswith(b"3\r\nabc\r\n"))
+        b.send("8\r\n")
+        if how == 413:
+            equal(b.answer().status, 413, "the answer")
+        equal(b.ended(), "fin" if how == 413 else "rst", "the end of " + path)
+    equal(len(origin.requests), 3, "whole requests")
+
+
 @case("a body that turns out malformed on the way: neither side takes it for whole")
 def malformed_later(t):
     w, h = start(t)

@@ -61,7 +61,7 @@ static struct errand *errand_of(const char *head)
     struct http_scan scan = {0};
     int n = http_request((const uint8_t *)head, strlen(head), &scan, &r);
     cr_assert(eq(int, n, (int)strlen(head)), "%s", head);
-    struct errand *errand = errand_new(&r);
+    struct errand *errand = errand_new(&r, UINT64_MAX);
     cr_assert_not_null(errand);
     return errand;
 }
@@ -267,6 +267,28 @@ Test(exchange, a_client_that_leaves_in_the_middle)
     finish(rig, 0);
     cr_expect(eq(int, (int)rig->how, EXCHANGE_BROKEN));
     rig_free(rig);
+}
+
+/* The client is told so, unless it has been told something else. */
+Test(exchange, a_body_that_becomes_too_large)
+{
+    static const char head[] = "PUT http://a/ HTTP/1.1\r\nHost: a\r\n"
+                               "Transfer-Encoding: chunked\r\n\r\n";
+    for (int answered = 0; answered < 2; answered++) {
+        struct rig *rig = rig_new(head, "3\r\nabc\r\n");
+        rig->ex.up.body.room = 2;
+        if (answered)
+            say_text(rig, 1, OK "Content-Length: 5\r\n\r\nx");
+        say_text(rig, 0, "2\r\nde\r\n");
+        turn(rig);
+        cr_expect(eq(int, (int)rig->how, EXCHANGE_GOES_ON));
+        say_text(rig, 0, "1\r\n");
+        turn(rig);
+        cr_expect(eq(int, (int)rig->how, answered ? EXCHANGE_BROKEN : EXCHANGE_TOO_LARGE));
+        cr_expect(strstr(rig->got[1].p, "3\r\nabc\r\n2\r\nde\r\n") != NULL);
+        cr_expect(strstr(rig->got[1].p, "\r\n1\r\n") == NULL);
+        rig_free(rig);
+    }
 }
 
 /* ---- however it is cut ---- */
