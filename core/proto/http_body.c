@@ -37,6 +37,15 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* Those before the number proper: readers of 16 digits may take no more. */
+static uint32_t zeros(struct dp_str line)
+{
+    uint32_t n = 0;
+    while (n + 1 < line.len && line.p[n] == '0' && hex_digit(line.p[n + 1]) >= 0)
+        n++;
+    return n;
+}
+
 /* Returns how many digits there are; 0: none, or too large a number. */
 static uint32_t size_read(struct dp_str line, uint64_t *size)
 {
@@ -71,6 +80,9 @@ static size_t chunk_size(struct http_body_reader *b, const uint8_t *p, size_t le
     int n = line_whole(p, len, HTTP_CHUNK_LINE_MAX, &line);
     if (n <= 0)
         return n < 0 ? bad(piece) : 0;
+    *piece = HTTP_PIECE_DROP;
+    if (zeros(line))
+        return zeros(line);
     uint32_t digits = size_read(line, &b->left);
     if (digits == 0 || !http_is_text(line) || (digits < line.len && line.p[digits] != ';'))
         return bad(piece);
@@ -125,8 +137,8 @@ static size_t chunk_data(struct http_body_reader *b, size_t len, enum http_piece
  * 6.5.1). */
 static bool is_forbidden(const struct http_field *field)
 {
-    return http_same(field->name, "Content-Length") ||
-           http_same(field->name, "Transfer-Encoding") || http_same(field->name, "Host");
+    return http_resembles(field->name, "Content-Length") ||
+           http_resembles(field->name, "Transfer-Encoding") || http_same(field->name, "Host");
 }
 
 static size_t trailer(struct http_body_reader *b, const uint8_t *p, size_t len,

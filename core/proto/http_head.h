@@ -103,6 +103,10 @@ bool http_is_token(struct dp_str s);
 bool http_is_text(struct dp_str s);                /* printable, blank, tab, or beyond ASCII */
 bool http_same(struct dp_str s, const char *text); /* in any case */
 
+/* The same, or so to gateways that make variables of names: `Content_Length` (RFC 3875, section
+ * 4.1.18). */
+bool http_resembles(struct dp_str s, const char *text);
+
 /* What stands before the first c; the rest behind it, or an empty one with p NULL: there is no c. */
 struct dp_str http_cut(struct dp_str s, char c, struct dp_str *rest);
 

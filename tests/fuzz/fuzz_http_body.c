@@ -67,12 +67,8 @@ static void check_chunks(const struct taken *t)
     while (size > 0) {
         size_t digits = line_len(p, end);
         char text[20] = "", *rest;
-        require(digits > 0 && digits <= 256);
-        size_t zeros = 0;
-        while (zeros + 1 < digits && p[zeros] == '0')
-            zeros++;
-        require(digits - zeros < sizeof text);
-        memcpy(text, p + zeros, digits - zeros);
+        require(digits > 0 && digits < sizeof text && (*p != '0' || digits == 1));
+        memcpy(text, p, digits);
         size = strtoul(text, &rest, 16);
         require(*rest == '\0');
         p += digits + 2;
