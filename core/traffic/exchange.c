@@ -219,9 +219,9 @@ static enum exchange_end settle(const struct exchange *ex)
 {
     if (!ex->down_over || !lane_is_flushed(&ex->down))
         return EXCHANGE_GOES_ON;
-    if (ex->upgraded)
-        return EXCHANGE_UPGRADED;
     bool sent = ex->up_over && lane_is_flushed(&ex->up);
+    if (ex->upgraded)
+        return sent ? EXCHANGE_UPGRADED : EXCHANGE_GOES_ON;
     return sent || is_up_unwanted(ex) ? EXCHANGE_DONE : EXCHANGE_GOES_ON;
 }
 

@@ -66,7 +66,8 @@ static struct errand *errand_of(const char *head)
     return errand;
 }
 
-static struct rig *rig_new(const char *head, const char *rest)
+/* `room`: of the server's socket; 0: enough. */
+static struct rig *rig_new_with(const char *head, const char *rest, int room)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     cr_assert_not_null(rig);
@@ -81,6 +82,8 @@ static struct rig *rig_new(const char *head, const char *rest)
         int pair[2];
         cr_assert(eq(int, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0));
         rig->end[i] = pair[0];
+        if (i == 1 && room)
+            setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         side->relay = &rig->relay;
         side->io = (struct io_fd){.fd = pair[1], .ready = on_ready};
         cr_assert(io_watch(rig->shared->io, &side->io, POLLIN | POLLOUT | IO_EDGE) == 0);
@@ -92,6 +95,11 @@ static struct rig *rig_new(const char *head, const char *rest)
     cr_assert(exchange_start(&rig->ex, &rig->relay, rig->errand, (const uint8_t *)rest,
                              strlen(rest)) == 0);
     return rig;
+}
+
+static struct rig *rig_new(const char *head, const char *rest)
+{
+    return rig_new_with(head, rest, 0);
 }
 
 static void rig_free(struct rig *rig)
@@ -266,6 +274,28 @@ Test(exchange, a_client_that_leaves_in_the_middle)
     struct rig *rig = rig_new(PUT, "ab");
     finish(rig, 0);
     cr_expect(eq(int, (int)rig->how, EXCHANGE_BROKEN));
+    rig_free(rig);
+}
+
+/* The server grants it before it has read all that asks for it. */
+Test(exchange, an_early_upgrade)
+{
+    static const char said[] = "HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n";
+    char head[12000];
+    snprintf(head, sizeof head,
+             "GET http://a/ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n"
+             "X: %010000d\r\n\r\n",
+             0);
+    struct rig *rig = rig_new_with(head, "", 1);
+    cr_assert(lane_is_flushed(&rig->ex.up) == false);
+    cr_assert(send(rig->end[1], said, sizeof said - 1, MSG_NOSIGNAL) > 0);
+    relay_side_told(&rig->relay.side[1], POLLIN);
+    exchange_go(&rig->ex);
+    cr_expect(eq(int, (int)rig->how, EXCHANGE_GOES_ON));
+    turn(rig);
+    cr_expect(eq(int, (int)rig->how, EXCHANGE_UPGRADED));
+    cr_expect(rig->got[1].len > 10000 &&
+              strcmp(rig->got[1].p + rig->got[1].len - 4, "\r\n\r\n") == 0);
     rig_free(rig);
 }
 
