@@ -3,6 +3,7 @@
 """Plain requests of HTTP in absolute form: what reaches the origin, what comes back, and what of
 both connections is kept."""
 
+import base64
 import gzip
 import hashlib
 import os
@@ -10,7 +11,7 @@ import re
 import socket
 import time
 
-from lib import client, host, http, peers, servers, tap, world
+from lib import client, dns, host, http, peers, servers, tap, world
 from lib.shim import FailMalloc
 from lib.tap import case, check, equal, matches, table
 
@@ -117,6 +118,35 @@ def not_shared(t):
     for b in (first, second, first, second):
         b.get(origin.url())
     equal(origin.connections(), 2, "connections")
+
+
+@case("a connection to a server is its user's alone")
+def not_other_users(t):
+    w = world.World(t, "a")
+    t.file("who", "".join("%s:%s\n" % (name, world.run("openssl", "passwd", "-5", name).strip())
+                          for name in ("ann", "bob")))
+    h = host.Host(t, host.config({"a": "interface: a0"}, listener=", users-file: who"))
+    origin = http.Origin(w)
+    b = Browser(t, h)
+    for name in ("ann", "ann", "bob", "bob", "ann"):
+        login = base64.b64encode(("%s:%s" % (name, name)).encode()).decode()
+        equal(b.get(origin.url(), "Proxy-Authorization: Basic " + login).status, 200, name)
+    equal(origin.connections(), 3, "connections")
+
+
+@case("a reload: what a name stood for may be denied now, by a kept connection too")
+def denied_later(t):
+    w = world.World(t, "a")
+    dns.NameServer(t, [("a", w.a.ns, w.a.gw)], {"a.test": [world.TARGET]})
+    text = host.config({"a": "interface: a0, dns: [%s]" % w.a.gw})
+    h = host.Host(t, text)
+    origin = http.Origin(w)
+    b = Browser(t, h)
+    for _ in range(2):
+        equal(b.get(origin.url(host="a.test")).status, 200, "before")
+    equal(origin.connections(), 1, "connections")
+    h.reload(text + "rules: [{network: 10.9.9.0/24, action: deny}]\n")
+    equal(b.get(origin.url(host="a.test")).status, 403, "after it")
 
 
 @case("requests in one segment are answered in their order")
