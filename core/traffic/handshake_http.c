@@ -79,11 +79,12 @@ static void page(struct refusal *refusal, bool head, const char *type, const cha
            &(struct http_answer){.status = HTTP_OK, .type = type, .body = body, .head = head});
 }
 
-/* Browsers try the ways in this order; none of them goes round the proxy. */
+/* Browsers try the ways in this order; none of them goes round the proxy. They cannot log in by
+ * SOCKS5. */
 static void pac(const struct handshake *hs, const char *own, bool head, struct refusal *refusal)
 {
     char socks[OWN_MAX + 10] = "";
-    if (hs->speaks & PROTO_SOCKS5)
+    if (hs->speaks & PROTO_SOCKS5 && !hs->login)
         snprintf(socks, sizeof socks, "SOCKS5 %.*s; ", OWN_MAX, own);
     page(refusal, head, "application/x-ns-proxy-autoconfig",
          "function FindProxyForURL(url, host) {\n    return \"%sPROXY %s\";\n}\n", socks, own);
@@ -91,7 +92,17 @@ static void pac(const struct handshake *hs, const char *own, bool head, struct r
 
 static bool path_is(const struct http_request *r, const char *path)
 {
-    return r->target.len == strlen(path) && memcmp(r->target.p, path, r->target.len) == 0;
+    struct dp_str query, own = http_cut(r->target, '?', &query);
+    return own.len == strlen(path) && memcmp(own.p, path, own.len) == 0;
+}
+
+/* RFC 9110, section 15.5.6: what would be allowed is told. */
+static enum turn refuse_method(const char *body, const char *why, struct refusal *refusal)
+{
+    answer(refusal, &(struct http_answer){
+                        .status = HTTP_BAD_METHOD, .body = body, .fields = "Allow: GET, HEAD\r\n"});
+    refusal->why = why;
+    return TURN_REFUSE;
 }
 
 /* The request is for this port, not for a server behind it. */
@@ -101,8 +112,8 @@ static enum turn serve(const struct handshake *hs, const struct http_request *r,
     char own[ADDR_TEXT];
     bool head = http_method_is(r, "HEAD");
     if (!head && !http_method_is(r, "GET"))
-        return refuse(HTTP_BAD_METHOD, "This is a proxy, not a server.\n",
-                      "takes this port for a server", refusal);
+        return refuse_method("This is a proxy, not a server.\n", "takes this port for a server",
+                             refusal);
     bool known = own_address(r, own);
     if (path_is(r, "/"))
         page(refusal, head, NULL,
@@ -114,7 +125,9 @@ static enum turn serve(const struct handshake *hs, const struct http_request *r,
     else if (known && path_is(r, "/proxy.pac"))
         pac(hs, own, head, refusal);
     else
-        return refuse(HTTP_NOT_FOUND, "This is a proxy, and has no such page.\n", NULL, refusal);
+        answer(refusal, &(struct http_answer){.status = HTTP_NOT_FOUND,
+                                              .body = "This is a proxy, and has no such page.\n",
+                                              .head = head});
     return TURN_REFUSE;
 }
 
@@ -206,8 +219,8 @@ static enum turn forward(struct handshake *hs, const struct http_request *r, siz
         return TURN_REFUSE;
     }
     if (http_hops(r, &hops) && hops == 0)
-        return refuse(HTTP_BAD_METHOD, "Max-Forwards: the request has come to its end here.\n",
-                      NULL, refusal);
+        return refuse_method("Max-Forwards: the request has come to its end here.\n", NULL,
+                             refusal);
     hs->errand = errand_new(r, hs->body_max);
     handshake_consume(hs, n);
     return hs->errand ? TURN_DIAL : TURN_REFUSE;

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Plain requests of HTTP with bytes changed, added, left out and doubled: whatever becomes of one,
-what reaches the server reads the same for every server."""
+"""Plain requests of HTTP, and answers, with bytes changed, added and left out: whatever becomes of a
+request, what reaches the server reads the same for every server; whatever becomes of an answer, no
+part of it is taken for the next one."""
 
 import random
 import re
@@ -34,11 +35,20 @@ BITS = [
 ]
 
 
-def mutant(rng, address):
+SECRET = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhidden"
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: %d\r\n\r\n" % len(SECRET) + SECRET,
+    b"HTTP/1.1 200 OK\r\nConnection: keep-alive, X\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"%x;a=b\r\n" % len(SECRET) + SECRET + b"\r\n0\r\nX: y\r\n\r\n",
+    b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No\r\nX: y\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 3\r\n\r\nabc",
+    b"HTTP/1.1 304 No\r\nContent-Length: 3\r\n\r\n",
+]
+
+
+def mutant(rng, seeds, address):
     """A seed after one to three changes."""
-    text = rng.choice(SEEDS)
-    if b"%s" in text:
-        text = text.replace(b"%s", address)
+    text = rng.choice(seeds).replace(b"%s", address)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         # Mostly where lines, names and values begin and end.
         places = [m.start() for m in re.finditer(rb"[\r\n:;, ]", text)]
@@ -94,7 +104,7 @@ def try_mutants(t, number, seed):
     rng = random.Random(seed)
     codes = {}
     for _ in range(number):
-        text = mutant(rng, address)
+        text = mutant(rng, SEEDS, address)
         before = origin.requests
         with client.Client(h.addr) as c:
             c.send(text)
@@ -111,6 +121,41 @@ def try_mutants(t, number, seed):
     check(codes.get(200, 0) > number // 20 and codes.get(400, 0) > number // 4,
           "some are served, many refused", codes)
     check(set(codes) <= {0, 200, 400, 405, 408, 417, 431, 501, 502, 504, 505}, "which answers", codes)
+
+
+@case("whatever is changed in an answer, the next one is no part of it")
+def answers_changed(t):
+    w = world.World(t, "a")
+    h = host.Host(t, host.config({"a": "interface: a0"}))
+    rng = random.Random(3)
+    said = [mutant(rng, ANSWERS, b"") for _ in range(400)]
+
+    def changed(request):
+        request.raw.sock.settimeout(0.03)  # the rest of an answer that is not whole never comes
+        return said[int(request.target.split("?")[1])]
+
+    origin = http.Origin(w, {"/m": changed})
+    ends = {}
+    for i, text in enumerate(said):
+        with client.Client(h.addr) as c:
+            c.send("".join("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % origin.url("/%s?%d" % (path, i))
+                           for path in "mn").encode())
+            c.finish()
+            reader, got = http.Reader(c.sock), []
+            try:
+                while len(got) < 2:
+                    answer = http.answer(reader)
+                    if answer.status >= 200:
+                        got.append(answer)
+                rest = reader.rest()
+            except (EOFError, ConnectionError):
+                rest = b""
+        equal(rest, b"", "behind both answers, of %r" % text)
+        if len(got) == 2:
+            check(got[1].body == b"/n?%d" % i, "the second answer, of %r" % text, got)
+        end = (len(got), got[0].status if got else 0)
+        ends[end] = ends.get(end, 0) + 1
+    check(ends.get((2, 200), 0) > 20 and ends.get((2, 502), 0) > 100, "some pass, many do not", ends)
 
 
 @case("whatever is changed in a request, the server gets what reads in one way only")
