@@ -140,6 +140,7 @@ struct conf_listener {
     const struct conf_users *users; /* NULL: nobody has to log in */
     bool early_reply;               /* success is told before there is any */
     uint32_t max_per_client;        /* connections of one address at once; 0: no limit */
+    uint64_t max_request_body;      /* bytes, of a plain request of HTTP; 0: no limit */
     const struct tree_node *node;   /* of `listen` */
 };
 

@@ -120,7 +120,7 @@ static void dump_listener(const struct dump *d, const struct conf_listener *list
 {
     const char *users = listener->users && !d->secrets ? listener->users->file : NULL;
     FILE *out = d->out;
-    char protocols[CONF_PROTOCOLS_TEXT];
+    char protocols[CONF_PROTOCOLS_TEXT], size[UNITS_TEXT];
     fputs("  ", out);
     print_text(listener->name, out);
     fputs(":\n    listen: ", out);
@@ -142,6 +142,7 @@ static void dump_listener(const struct dump *d, const struct conf_listener *list
     }
     fprintf(out, "    early-reply: %s\n", listener->early_reply ? "yes" : "no");
     fprintf(out, "    max-connections-per-client: %" PRIu32 "\n", listener->max_per_client);
+    fprintf(out, "    max-request-body: %s\n", units_size_text(listener->max_request_body, size));
 }
 
 static void dump_dns(const struct conf_link *link, FILE *out)

@@ -12,6 +12,7 @@ struct listener_keys {
     struct dp_list protocols, allow, proxies;
     uint8_t open, early_reply;
     uint32_t max_per_client;
+    uint64_t max_request_body;
 };
 
 static const struct dp_opt listener_opts[] = {
@@ -33,6 +34,9 @@ static const struct dp_opt listener_opts[] = {
     {.name = "max-connections-per-client",
      .type = DP_U32,
      .offset = offsetof(struct listener_keys, max_per_client)},
+    {.name = "max-request-body",
+     .type = DP_SIZE,
+     .offset = offsetof(struct listener_keys, max_request_body)},
     {.name = "users-file",
      .type = DP_STRING,
      .offset = offsetof(struct listener_keys, users_file),
@@ -194,6 +198,14 @@ static void check_early_reply(const struct option_scope *scope,
                      "a raw listener makes no replies");
 }
 
+static void check_request_body(const struct option_scope *scope,
+                               const struct conf_listener *listener)
+{
+    if (listener->max_request_body && !(listener->protocols & PROTO_HTTP))
+        option_error(scope, tree_find(scope->map, "max-request-body"), "max-request-body",
+                     "is of requests of HTTP, which this listener does not speak");
+}
+
 /* The unspecified address is all of its family. */
 static bool addr_clash(const struct dp_addr *a, const struct dp_addr *b)
 {
@@ -255,6 +267,8 @@ static void listener_build(struct build *b, const struct tree_node *entry,
     listener->protocols = listener_protocols(&scope, &keys->protocols);
     listener->early_reply = keys->early_reply;
     check_early_reply(&scope, listener);
+    listener->max_request_body = keys->max_request_body;
+    check_request_body(&scope, listener);
     listener->pool = build_pool(b, &scope, &keys->pool);
     listener_clients(b, &scope, keys, listener);
     check_raw(&scope, listener);

@@ -8,12 +8,13 @@
 #include <string.h>
 #include <strings.h>
 
-static bool is_graphic(struct dp_str s)
+/* Is there nothing but visible signs (RFC 3986 has none beyond ASCII), and none of these? */
+static bool is_visible(struct dp_str s, const char *but)
 {
     for (uint32_t i = 0; i < s.len; i++)
-        if (s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7f) /* RFC 3986 has nothing beyond ASCII */
+        if (s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7f || strchr(but, s.p[i]))
             return false;
-    return s.len > 0;
+    return true;
 }
 
 /* ---- the target ---- */
@@ -42,12 +43,7 @@ static bool authority_split(struct dp_str s, struct dp_str *host, struct dp_str 
  * used. */
 static bool is_reg_name(struct dp_str s)
 {
-    for (uint32_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c <= ' ' || c >= 0x7f || strchr("\"#%/<>?@[\\]^`{|}", c))
-            return false;
-    }
-    return true;
+    return is_visible(s, "\"#%/<>?@[\\]^`{|}");
 }
 
 int http_authority(struct dp_str s, uint16_t default_port, struct dp_addr *to)
@@ -57,7 +53,8 @@ int http_authority(struct dp_str s, uint16_t default_port, struct dp_addr *to)
     if (!authority_split(s, &host, &port))
         return -HTTP_BAD_REQUEST;
     bool wanted = port.len || !default_port; /* `http://host:/` is legal */
-    if ((wanted && !http_number(port, UINT16_MAX, &number)) || number == 0)
+    bool octal = port.len && port.p[0] == '0';
+    if (wanted && (octal || !http_number(port, UINT16_MAX, &number)))
         return -HTTP_BAD_REQUEST;
     if (host.len == 0 || (host.p[0] != '[' && !is_reg_name(host)))
         return -HTTP_BAD_REQUEST;
@@ -119,7 +116,7 @@ static int request_line(void *ctx, struct dp_str line)
     memset(r, 0, offsetof(struct http_request, fields));
     r->method = http_cut(line, ' ', &rest);
     r->target = http_cut(rest, ' ', &version);
-    if (!http_is_token(r->method) || !is_graphic(r->target))
+    if (!http_is_token(r->method) || r->target.len == 0 || !is_visible(r->target, ""))
         return -HTTP_BAD_REQUEST;
     int err = http_version(version, &r->minor);
     if (err == 0)
@@ -136,8 +133,20 @@ bool http_hops(const struct http_request *r, uint64_t *hops)
            http_number(most->value, UINT32_MAX, hops);
 }
 
+/* What may say to another server how long the body is, and does not here. */
+static bool has_nearly(const struct http_request *r, const char *name)
+{
+    for (size_t i = 0; i < r->fields.n; i++)
+        if (http_resembles(r->fields.field[i].name, name) &&
+            !http_same(r->fields.field[i].name, name))
+            return true;
+    return false;
+}
+
 static int body_read(struct http_request *r)
 {
+    if (has_nearly(r, "Content-Length") || has_nearly(r, "Transfer-Encoding"))
+        return -HTTP_BAD_REQUEST;
     int err = http_framing(&r->fields, r->minor, &r->body, &r->body_len);
     if (err < 0)
         return err;
@@ -147,12 +156,15 @@ static int body_read(struct http_request *r)
     return r->form == HTTP_AUTHORITY && r->body != HTTP_NO_BODY ? -HTTP_BAD_REQUEST : 0;
 }
 
-/* RFC 9112, section 3.2: HTTP/1.1 has a Host. Dante sends CONNECT as 1.0 without. */
+/* RFC 9112, section 3.2: HTTP/1.1 has a Host, and it is one, though the target counts. Dante sends
+ * CONNECT as 1.0 without. */
 static int host_check(const struct http_request *r)
 {
     const struct http_field *host;
     size_t n = http_fields_named(&r->fields, "Host", &host);
-    return n > 1 || (n == 0 && r->minor == 1) ? -HTTP_BAD_REQUEST : 0;
+    if (n == 0)
+        return r->minor == 1 ? -HTTP_BAD_REQUEST : 0;
+    return n > 1 || !is_visible(host->value, "\"#/<>?@\\^`{|}") ? -HTTP_BAD_REQUEST : 0;
 }
 
 int http_request(const uint8_t *p, size_t len, struct http_scan *scan, struct http_request *r)

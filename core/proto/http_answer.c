@@ -22,6 +22,8 @@ static const char *reason(int status)
         return "Method Not Allowed";
     case HTTP_LOGIN_NEEDED:
         return "Proxy Authentication Required";
+    case HTTP_CONTENT_TOO_LARGE:
+        return "Content Too Large";
     case HTTP_TARGET_TOO_LONG:
         return "URI Too Long";
     case HTTP_TOO_MANY:

@@ -10,9 +10,10 @@
 
 #include <string.h>
 
-void http_body_begin(struct http_body_reader *b, enum http_body kind, uint64_t len)
+void http_body_begin(struct http_body_reader *b, enum http_body kind, uint64_t len, uint64_t most)
 {
-    *b = (struct http_body_reader){.kind = kind, .left = kind == HTTP_LENGTH ? len : 0};
+    *b = (struct http_body_reader){
+        .kind = kind, .left = kind == HTTP_LENGTH ? len : 0, .room = most};
 }
 
 /* ---- lines ---- */
@@ -36,6 +37,15 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* Those before the number proper: readers of 16 digits may take no more. */
+static uint32_t zeros(struct dp_str line)
+{
+    uint32_t n = 0;
+    while (n + 1 < line.len && line.p[n] == '0' && hex_digit(line.p[n + 1]) >= 0)
+        n++;
+    return n;
+}
+
 /* Returns how many digits there are; 0: none, or too large a number. */
 static uint32_t size_read(struct dp_str line, uint64_t *size)
 {
@@ -55,6 +65,12 @@ static size_t bad(enum http_piece *piece)
     return 0;
 }
 
+static size_t too_large(enum http_piece *piece)
+{
+    *piece = HTTP_PIECE_TOO_LARGE;
+    return 0;
+}
+
 /* ---- the states: each returns the piece it finds at p ---- */
 
 static size_t chunk_size(struct http_body_reader *b, const uint8_t *p, size_t len,
@@ -64,9 +80,15 @@ static size_t chunk_size(struct http_body_reader *b, const uint8_t *p, size_t le
     int n = line_whole(p, len, HTTP_CHUNK_LINE_MAX, &line);
     if (n <= 0)
         return n < 0 ? bad(piece) : 0;
+    *piece = HTTP_PIECE_DROP;
+    if (zeros(line))
+        return zeros(line);
     uint32_t digits = size_read(line, &b->left);
     if (digits == 0 || !http_is_text(line) || (digits < line.len && line.p[digits] != ';'))
         return bad(piece);
+    if (b->left > b->room)
+        return too_large(piece);
+    b->room -= b->left;
     b->extension = line.len - digits;
     b->state = b->extension ? HTTP_CHUNK_EXTENSION : HTTP_CHUNK_SIZE_END;
     *piece = HTTP_PIECE_FRAMING;
@@ -115,8 +137,8 @@ static size_t chunk_data(struct http_body_reader *b, size_t len, enum http_piece
  * 6.5.1). */
 static bool is_forbidden(const struct http_field *field)
 {
-    return http_same(field->name, "Content-Length") ||
-           http_same(field->name, "Transfer-Encoding") || http_same(field->name, "Host");
+    return http_resembles(field->name, "Content-Length") ||
+           http_resembles(field->name, "Transfer-Encoding") || http_same(field->name, "Host");
 }
 
 static size_t trailer(struct http_body_reader *b, const uint8_t *p, size_t len,
@@ -133,9 +155,9 @@ static size_t trailer(struct http_body_reader *b, const uint8_t *p, size_t len,
         b->state = HTTP_CHUNK_OVER;
         return (size_t)n;
     }
-    if (b->trailers++ == HTTP_FIELDS_MAX || http_field_line(line, &field) < 0 ||
-        is_forbidden(&field))
+    if (b->trailers == HTTP_FIELDS_MAX || http_field_line(line, &field) < 0 || is_forbidden(&field))
         return bad(piece);
+    b->trailers++;
     if (http_is_hop_by_hop(field.name))
         *piece = HTTP_PIECE_DROP;
     return (size_t)n;
@@ -173,6 +195,8 @@ size_t http_body_next(struct http_body_reader *b, const uint8_t *p, size_t len,
         *piece = len ? HTTP_PIECE_DATA : HTTP_PIECE_MORE;
         return len;
     }
+    if (b->left > b->room)
+        return too_large(piece);
     if (b->left)
         return data(b, len, piece);
     *piece = HTTP_PIECE_END;

@@ -16,9 +16,10 @@
 enum http_piece {
     HTTP_PIECE_MORE, /* more must come */
     HTTP_PIECE_DATA,
-    HTTP_PIECE_FRAMING, /* for those who take chunks */
-    HTTP_PIECE_DROP,    /* for nobody */
-    HTTP_PIECE_END,     /* no byte from here on is of this body */
+    HTTP_PIECE_FRAMING,   /* for those who take chunks */
+    HTTP_PIECE_DROP,      /* for nobody */
+    HTTP_PIECE_END,       /* no byte from here on is of this body */
+    HTTP_PIECE_TOO_LARGE, /* what comes next, with what has come */
     HTTP_PIECE_BAD
 };
 
@@ -35,16 +36,18 @@ enum http_chunk {
 struct http_body_reader {
     enum http_body kind;
     uint64_t left;         /* of LENGTH, or of the chunk */
+    uint64_t room;         /* for data of CHUNKED; of LENGTH, for all of it */
     enum http_chunk state; /* of CHUNKED */
     uint32_t extension;    /* its length */
     uint32_t trailers, trailer_bytes;
 };
 
-/* `len`: of LENGTH. */
-void http_body_begin(struct http_body_reader *body, enum http_body kind, uint64_t len);
+/* `len`: of LENGTH; `most`: more data than this, of LENGTH or CHUNKED, is TOO_LARGE. */
+void http_body_begin(struct http_body_reader *body, enum http_body kind, uint64_t len,
+                     uint64_t most);
 
-/* How many of these bytes are the next piece, of which kind; 0 with MORE, END and BAD. However the
- * bytes are cut, the pieces come to the same. A body TO_END has no END of its own. */
+/* How many of these bytes are the next piece, of which kind; 0 with MORE, END, TOO_LARGE and BAD.
+ * However the bytes are cut, the pieces come to the same. A body TO_END has no END of its own. */
 size_t http_body_next(struct http_body_reader *body, const uint8_t *p, size_t len,
                       enum http_piece *piece);
 

@@ -42,6 +42,24 @@ bool http_same(struct dp_str s, const char *text)
     return s.len == strlen(text) && strncasecmp(s.p, text, s.len) == 0;
 }
 
+static char variable_char(char c)
+{
+    char small = (char)(c | 32);
+    if (small >= 'a' && small <= 'z')
+        return small;
+    return is_digit(c) ? c : '_';
+}
+
+bool http_resembles(struct dp_str s, const char *text)
+{
+    if (s.len != strlen(text))
+        return false;
+    for (uint32_t i = 0; i < s.len; i++)
+        if (variable_char(s.p[i]) != variable_char(text[i]))
+            return false;
+    return true;
+}
+
 struct dp_str http_cut(struct dp_str s, char c, struct dp_str *rest)
 {
     const char *at = s.len ? memchr(s.p, c, s.len) : NULL;

@@ -30,6 +30,7 @@ enum {
     HTTP_NOT_FOUND = 404,
     HTTP_BAD_METHOD = 405,
     HTTP_LOGIN_NEEDED = 407,
+    HTTP_CONTENT_TOO_LARGE = 413,
     HTTP_TARGET_TOO_LONG = 414,
     HTTP_TOO_MANY = 429,
     HTTP_FIELDS_TOO_LARGE = 431,
@@ -101,6 +102,10 @@ int http_framing(const struct http_fields *fields, uint8_t minor, enum http_body
 bool http_is_token(struct dp_str s);
 bool http_is_text(struct dp_str s);                /* printable, blank, tab, or beyond ASCII */
 bool http_same(struct dp_str s, const char *text); /* in any case */
+
+/* The same, or so to gateways that make variables of names: `Content_Length` (RFC 3875, section
+ * 4.1.18). */
+bool http_resembles(struct dp_str s, const char *text);
 
 /* What stands before the first c; the rest behind it, or an empty one with p NULL: there is no c. */
 struct dp_str http_cut(struct dp_str s, char c, struct dp_str *rest);

@@ -3,6 +3,7 @@
  */
 #include "proto/http_rewrite.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,8 +61,21 @@ static bool is_passed_on(const struct http_fields *fields, struct dp_str name)
            !http_list_has(fields, "Connection", name);
 }
 
+static void put_number(struct out *out, const char *name, uint64_t number)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, number);
+    put_field(out, name, (struct dp_str){.p = text, .len = (uint32_t)strlen(text)});
+}
+
+/* A length in the plainest of its forms: `010` is eight to some. */
 static void put_same(struct out *out, const struct http_field *field)
 {
+    uint64_t len;
+    if (http_same(field->name, "Content-Length") && http_number(field->value, INT64_MAX, &len)) {
+        put_number(out, "Content-Length", len);
+        return;
+    }
     put(out, field->name);
     put_text(out, ": ");
     put(out, field->value);
@@ -124,14 +138,11 @@ static bool is_void(const struct http_request *r, struct dp_str name)
 static void put_request_field(struct out *out, const struct http_request *r,
                               const struct http_field *field)
 {
-    char text[24];
     uint64_t hops;
-    if (http_same(field->name, "Max-Forwards") && http_hops(r, &hops) && hops > 0) {
-        snprintf(text, sizeof text, "%llu", (unsigned long long)hops - 1);
-        put_field(out, "Max-Forwards", (struct dp_str){.p = text, .len = (uint32_t)strlen(text)});
-        return;
-    }
-    put_same(out, field);
+    if (http_same(field->name, "Max-Forwards") && http_hops(r, &hops) && hops > 0)
+        put_number(out, "Max-Forwards", hops - 1);
+    else
+        put_same(out, field);
 }
 
 size_t http_rewrite_request(const struct http_request *r, uint8_t *bytes)

@@ -18,7 +18,7 @@ static bool is_idempotent(const struct http_request *r)
 
 /* With an old client it ends: what it says of keeping may be meant for another proxy (RFC 9112,
  * appendix C.2.2). */
-struct errand *errand_new(const struct http_request *r, size_t head_len)
+struct errand *errand_new(const struct http_request *r, size_t head_len, uint64_t body_max)
 {
     static const struct dp_str go_on = {.p = "100-continue", .len = 12};
     struct errand *errand = malloc(sizeof *errand + head_len + HTTP_REWRITE_GROWTH);
@@ -34,6 +34,7 @@ struct errand *errand_new(const struct http_request *r, size_t head_len)
         .whole = r->body == HTTP_NO_BODY,
         .body = r->body,
         .body_len = r->body_len,
+        .body_max = body_max,
     };
     errand->len = http_rewrite_request(r, errand->bytes);
     return errand;

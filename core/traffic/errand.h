@@ -16,13 +16,13 @@ struct errand {
     bool idempotent; /* sent twice it comes to the same */
     bool whole;      /* all of it has come from the client */
     enum http_body body;
-    uint64_t body_len;
+    uint64_t body_len, body_max;
     size_t len;
     uint8_t bytes[]; /* the head */
 };
 
-/* Of a request in absolute form, whose head had head_len bytes; free() frees it. NULL: out of
- * memory. */
-struct errand *errand_new(const struct http_request *request, size_t head_len);
+/* Of a request in absolute form, whose head had head_len bytes, with a body of body_max bytes at most;
+ * free() frees it. NULL: out of memory. */
+struct errand *errand_new(const struct http_request *request, size_t head_len, uint64_t body_max);
 
 #endif

@@ -43,6 +43,12 @@ static enum exchange_end up_read(struct exchange *ex)
     return EXCHANGE_BROKEN; /* a request that is not whole is none */
 }
 
+/* The client can be told so if it has been told nothing else. */
+static enum exchange_end up_refuse(const struct exchange *ex, enum exchange_end why)
+{
+    return ex->answered || !lane_is_flushed(&ex->down) ? EXCHANGE_BROKEN : why;
+}
+
 /* Looks for more to send. Returns whether there is a next step. */
 static bool up_look(struct exchange *ex, enum exchange_end *end)
 {
@@ -53,7 +59,9 @@ static bool up_look(struct exchange *ex, enum exchange_end *end)
     if (!lane_is_flushed(up))
         return true;
     if (piece == HTTP_PIECE_BAD)
-        *end = ex->answered ? EXCHANGE_BROKEN : EXCHANGE_MISFRAMED;
+        *end = up_refuse(ex, EXCHANGE_MISFRAMED);
+    else if (piece == HTTP_PIECE_TOO_LARGE)
+        *end = up_refuse(ex, EXCHANGE_TOO_LARGE);
     else if (!ex->up_over && up->from->readable)
         *end = up_read(ex);
     else
@@ -116,7 +124,7 @@ static enum exchange_end answer(struct exchange *ex, const struct http_response 
     ex->answered = true;
     ex->server_persists = r->persists;
     ex->client_persists = ex->errand->keep && !ex->closing && ex->up_over && r->body != HTTP_TO_END;
-    http_body_begin(&ex->down.body, r->body, r->body_len);
+    http_body_begin(&ex->down.body, r->body, r->body_len, UINT64_MAX);
     ex->down.no_chunks = ex->errand->old;
     down_head(ex, r, n);
     return EXCHANGE_GOES_ON;
@@ -216,9 +224,9 @@ static enum exchange_end settle(const struct exchange *ex)
 {
     if (!ex->down_over || !lane_is_flushed(&ex->down))
         return EXCHANGE_GOES_ON;
-    if (ex->upgraded)
-        return EXCHANGE_UPGRADED;
     bool sent = ex->up_over && lane_is_flushed(&ex->up);
+    if (ex->upgraded)
+        return sent ? EXCHANGE_UPGRADED : EXCHANGE_GOES_ON;
     return sent || is_up_unwanted(ex) ? EXCHANGE_DONE : EXCHANGE_GOES_ON;
 }
 
@@ -267,7 +275,7 @@ static void reset(struct exchange *ex, struct relay *relay, const struct errand 
     ex->up.from = ex->down.to = &relay->side[0];
     ex->up.to = ex->down.from = &relay->side[1];
     ex->again.fire = again_fire;
-    http_body_begin(&ex->up.body, errand->body, errand->body_len);
+    http_body_begin(&ex->up.body, errand->body, errand->body_len, errand->body_max);
 }
 
 /* Early bytes of the body leave with the head. What comes of it is looked at in the first turn. */

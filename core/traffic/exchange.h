@@ -18,6 +18,7 @@ enum exchange_end {
     EXCHANGE_UNANSWERED, /* the server has closed, and the client has been told nothing */
     EXCHANGE_GARBLED,    /* the answer cannot be passed on, and so */
     EXCHANGE_MISFRAMED,  /* the request's body is malformed, and so */
+    EXCHANGE_TOO_LARGE,  /* so is what has come of it */
     EXCHANGE_BROKEN,     /* in the middle of the answer; or the client has gone */
     EXCHANGE_NO_MEMORY
 };

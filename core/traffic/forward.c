@@ -13,6 +13,7 @@
 #include "traffic/exchange.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,9 +30,11 @@ struct forward {
     struct exchange exchange;
     struct pool *pool;   /* of the connection to the server; a reference; NULL: there is none */
     struct dp_addr dest; /* of that connection */
+    uint32_t service;    /* the worker's, by which it was dialed */
     int64_t idle_ns;     /* since when nobody uses it */
     bool reused;         /* another request has been done by it */
     char name[256];      /* what dest.name points to */
+    char user[CONF_USER_MAX + 1]; /* for whom; empty: nobody has logged in */
     char listener[65];
 };
 
@@ -100,11 +103,19 @@ static int server_open(struct session *s, const struct arrival *arrival)
     return io_watch(s->worker->io, &server_side(s)->io, POLLIN | POLLOUT | IO_EDGE);
 }
 
+static const char *user_of(const struct session *s)
+{
+    return s->hs->login ? s->hs->login->user : "";
+}
+
+/* Rules and balancers that look at the user, or are no longer what they were, might have it dialed
+ * elsewhere, or not at all. */
 static bool server_fits(const struct session *s)
 {
     const struct forward *f = s->forward;
     bool fresh = io_now(s->worker->io) - f->idle_ns < FRESH_NS;
-    return f->pool == s->hs->pool && addr_equal(&f->dest, &s->hs->dest) &&
+    bool same_way = f->service == s->worker->n_services && strcmp(f->user, user_of(s)) == 0;
+    return same_way && f->pool == s->hs->pool && addr_equal(&f->dest, &s->hs->dest) &&
            (fresh || s->hs->errand->idempotent);
 }
 
@@ -150,11 +161,14 @@ enum state forward_ask(struct session *s)
 {
     if (!s->forward && !(s->forward = forward_new(s)))
         return CLOSED;
+    struct forward *f = s->forward;
     if (!server_fits(s)) {
         server_close(s);
+        f->service = s->worker->n_services;
+        snprintf(f->user, sizeof f->user, "%s", user_of(s));
         return session_dial(s);
     }
-    s->forward->reused = true;
+    f->reused = true;
     session_log_dial(s, s->stream.claim.link->name, DP_OK);
     return begin(s);
 }
@@ -236,6 +250,16 @@ static enum state misframed(struct session *s)
                 "was not asked: the body of the request is malformed");
 }
 
+static enum state too_large(struct session *s)
+{
+    struct refusal page;
+    exchange_stop(&s->forward->exchange);
+    session_log_dial(s, s->stream.claim.link->name, DP_ERR_CANCELLED);
+    handshake_http_too_large(s->hs, &page);
+    server_close(s);
+    return session_answer(s, &page);
+}
+
 static enum state upgraded(struct session *s)
 {
     const struct exchange *ex = &s->forward->exchange;
@@ -262,6 +286,7 @@ static void exchange_over(struct exchange *ex, enum exchange_end end)
         [EXCHANGE_UNANSWERED] = unanswered,
         [EXCHANGE_GARBLED] = garbled,
         [EXCHANGE_MISFRAMED] = misframed,
+        [EXCHANGE_TOO_LARGE] = too_large,
         [EXCHANGE_BROKEN] = broken,
         [EXCHANGE_NO_MEMORY] = broken,
     };

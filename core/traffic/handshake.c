@@ -23,6 +23,7 @@ struct handshake *handshake_new(const struct conf_listener *listener, struct poo
     hs->speaks = listener->protocols;
     hs->raw = listener->protocols == PROTO_RAW;
     hs->early_reply = listener->early_reply;
+    hs->body_max = listener->max_request_body ? listener->max_request_body : UINT64_MAX;
     hs->since_ns = now_ns;
     hs->bytes = hs->first;
     hs->size = sizeof hs->first;

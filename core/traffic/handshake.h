@@ -50,9 +50,10 @@ struct handshake {
     unsigned speaks;                        /* PROTO_ of the listener */
     struct pool *pool;                      /* a reference */
     bool raw;
-    bool header_due;  /* of the PROXY protocol: what has come begins with it */
-    bool early_reply; /* to be told success before there is any */
-    bool replied;     /* has been */
+    bool header_due;   /* of the PROXY protocol: what has come begins with it */
+    bool early_reply;  /* to be told success before there is any */
+    bool replied;      /* has been */
+    uint64_t body_max; /* of a plain request of HTTP */
     struct dial *dial;
     struct permit permit; /* what the rules say of an address */
     struct session *session;
@@ -103,6 +104,9 @@ int handshake_put(struct handshake *hs, const uint8_t *bytes, size_t len);
 /* What HTTP clients are told that have asked for something by `link`. */
 void handshake_http_page(const struct handshake *hs, int status, const char *text, const char *link,
                          struct refusal *refusal);
+
+/* ... whose body is larger than hs->body_max. */
+void handshake_http_too_large(const struct handshake *hs, struct refusal *refusal);
 
 /* For protocols: n bytes have been used up; the destination is this, its name is copied. */
 void handshake_consume(struct handshake *hs, size_t n);

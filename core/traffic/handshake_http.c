@@ -3,6 +3,7 @@
  * browser sees that opens the port itself.
  */
 #include "base/addr.h"
+#include "config/units.h"
 #include "proto/http_answer.h"
 #include "proto/http_body.h"
 #include "traffic/handshake.h"
@@ -38,11 +39,22 @@ static const char *what_is_wrong(int status)
     }
 }
 
+static const char unservable[] = "sent a request that cannot be served";
+
 static enum turn refuse(int status, const char *body, const char *why, struct refusal *refusal)
 {
     answer(refusal, &(struct http_answer){.status = status, .body = body});
     refusal->why = why;
     return TURN_REFUSE;
+}
+
+void handshake_http_too_large(const struct handshake *hs, struct refusal *refusal)
+{
+    char most[UNITS_TEXT], body[BODY_MAX];
+    snprintf(body, sizeof body, "The body of the request is too large: %s is the most here.\n",
+             units_size_text(hs->body_max, most));
+    refusal->keep = false;
+    refuse(HTTP_CONTENT_TOO_LARGE, body, unservable, refusal);
 }
 
 /* ---- pages of our own ---- */
@@ -67,11 +79,12 @@ static void page(struct refusal *refusal, bool head, const char *type, const cha
            &(struct http_answer){.status = HTTP_OK, .type = type, .body = body, .head = head});
 }
 
-/* Browsers try the ways in this order; none of them goes round the proxy. */
+/* Browsers try the ways in this order; none of them goes round the proxy. They cannot log in by
+ * SOCKS5. */
 static void pac(const struct handshake *hs, const char *own, bool head, struct refusal *refusal)
 {
     char socks[OWN_MAX + 10] = "";
-    if (hs->speaks & PROTO_SOCKS5)
+    if (hs->speaks & PROTO_SOCKS5 && !hs->login)
         snprintf(socks, sizeof socks, "SOCKS5 %.*s; ", OWN_MAX, own);
     page(refusal, head, "application/x-ns-proxy-autoconfig",
          "function FindProxyForURL(url, host) {\n    return \"%sPROXY %s\";\n}\n", socks, own);
@@ -79,7 +92,17 @@ static void pac(const struct handshake *hs, const char *own, bool head, struct r
 
 static bool path_is(const struct http_request *r, const char *path)
 {
-    return r->target.len == strlen(path) && memcmp(r->target.p, path, r->target.len) == 0;
+    struct dp_str query, own = http_cut(r->target, '?', &query);
+    return own.len == strlen(path) && memcmp(own.p, path, own.len) == 0;
+}
+
+/* RFC 9110, section 15.5.6: what would be allowed is told. */
+static enum turn refuse_method(const char *body, const char *why, struct refusal *refusal)
+{
+    answer(refusal, &(struct http_answer){
+                        .status = HTTP_BAD_METHOD, .body = body, .fields = "Allow: GET, HEAD\r\n"});
+    refusal->why = why;
+    return TURN_REFUSE;
 }
 
 /* The request is for this port, not for a server behind it. */
@@ -89,8 +112,8 @@ static enum turn serve(const struct handshake *hs, const struct http_request *r,
     char own[ADDR_TEXT];
     bool head = http_method_is(r, "HEAD");
     if (!head && !http_method_is(r, "GET"))
-        return refuse(HTTP_BAD_METHOD, "This is a proxy, not a server.\n",
-                      "takes this port for a server", refusal);
+        return refuse_method("This is a proxy, not a server.\n", "takes this port for a server",
+                             refusal);
     bool known = own_address(r, own);
     if (path_is(r, "/"))
         page(refusal, head, NULL,
@@ -102,7 +125,9 @@ static enum turn serve(const struct handshake *hs, const struct http_request *r,
     else if (known && path_is(r, "/proxy.pac"))
         pac(hs, own, head, refusal);
     else
-        return refuse(HTTP_NOT_FOUND, "This is a proxy, and has no such page.\n", NULL, refusal);
+        answer(refusal, &(struct http_answer){.status = HTTP_NOT_FOUND,
+                                              .body = "This is a proxy, and has no such page.\n",
+                                              .head = head});
     return TURN_REFUSE;
 }
 
@@ -169,15 +194,16 @@ static enum turn login(struct handshake *hs, const struct http_request *request,
 
 /* ---- plain requests ---- */
 
-static bool http_body_is_sound(const struct http_request *r, const uint8_t *p, size_t len)
+static enum http_piece body_last(const struct http_request *r, uint64_t most, const uint8_t *p,
+                                 size_t len)
 {
     struct http_body_reader body;
     enum http_piece piece;
     size_t n;
-    http_body_begin(&body, r->body, r->body_len);
+    http_body_begin(&body, r->body, r->body_len, most);
     while ((n = http_body_next(&body, p, len, &piece)) > 0)
         p += n, len -= n;
-    return piece != HTTP_PIECE_BAD;
+    return piece;
 }
 
 /* What has come of the body is looked at first: of a malformed request the server shall see nothing. */
@@ -185,13 +211,17 @@ static enum turn forward(struct handshake *hs, const struct http_request *r, siz
                          struct refusal *refusal)
 {
     uint64_t hops;
-    if (!http_body_is_sound(r, hs->bytes + n, hs->len - n))
-        return refuse(HTTP_BAD_REQUEST, what_is_wrong(HTTP_BAD_REQUEST),
-                      "sent a request that cannot be served", refusal);
+    enum http_piece piece = body_last(r, hs->body_max, hs->bytes + n, hs->len - n);
+    if (piece == HTTP_PIECE_BAD)
+        return refuse(HTTP_BAD_REQUEST, what_is_wrong(HTTP_BAD_REQUEST), unservable, refusal);
+    if (piece == HTTP_PIECE_TOO_LARGE) {
+        handshake_http_too_large(hs, refusal);
+        return TURN_REFUSE;
+    }
     if (http_hops(r, &hops) && hops == 0)
-        return refuse(HTTP_BAD_METHOD, "Max-Forwards: the request has come to its end here.\n",
-                      NULL, refusal);
-    hs->errand = errand_new(r, n);
+        return refuse_method("Max-Forwards: the request has come to its end here.\n", NULL,
+                             refusal);
+    hs->errand = errand_new(r, n, hs->body_max);
     handshake_consume(hs, n);
     return hs->errand ? TURN_DIAL : TURN_REFUSE;
 }
@@ -205,7 +235,7 @@ static enum turn http_read(struct handshake *hs, struct refusal *refusal)
     if (n == 0)
         return TURN_CLIENT;
     if (n < 0)
-        return refuse(-n, what_is_wrong(-n), "sent a request that cannot be served", refusal);
+        return refuse(-n, what_is_wrong(-n), unservable, refusal);
     if (request.form == HTTP_ORIGIN)
         return serve(hs, &request, refusal);
     enum turn turn = hs->login ? login(hs, &request, (size_t)n, refusal) : TURN_DIAL;

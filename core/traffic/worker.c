@@ -276,6 +276,7 @@ void worker_serve(struct worker *w, const struct service *service)
     }
     const struct config *config = service->router->config;
     w->service = service;
+    w->n_services++;
     w->env.config = config;
     resolver_cares_trim(w->env.resolver);
     w->n_acceptors = config->n_listeners;

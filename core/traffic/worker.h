@@ -34,6 +34,7 @@ struct worker {
     uint32_t n_sessions;   /* atomic; counted from the moment one is given to this worker */
     /* From here on its own. */
     const struct service *service;
+    uint32_t n_services; /* how many there have been */
     struct acceptor *acceptor;
     size_t n_acceptors;
     bool paused;         /* accepts nothing, for want of descriptors or memory */

@@ -25,6 +25,7 @@ static void expect_same_listeners(const struct config *a, const struct config *b
         cr_expect_str_eq(x->pool->name, y->pool->name);
         cr_expect(addr_equal(&x->listen, &y->listen) && x->protocols == y->protocols);
         cr_expect_eq(x->max_per_client, y->max_per_client);
+        cr_expect_eq(x->max_request_body, y->max_request_body);
         cr_expect(x->mode == y->mode && x->unix_proxies == y->unix_proxies);
         cr_assert_eq(!x->handed, !y->handed);
         if (x->handed)

@@ -3,7 +3,6 @@
 """One port for every client: SOCKS4, SOCKS4a, SOCKS5 and HTTP CONNECT told apart by what they say."""
 
 import re
-import re
 import socket
 import struct
 import time
@@ -283,7 +282,21 @@ def pages(t):
           "another page")
     equal(world.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-d", "x", url), "405",
           "another method")
-    check("Content-Length:" in world.run("curl", "-sSI", url), "HEAD")
+    for path in ("/", "/proxy.pac", "/x"):
+        for method in (b"HEAD", b"GET"):
+            with Client(p.to) as c:
+                c.send(b"%s %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (method, path.encode(), here.encode()))
+                head, _, body = c.ended(5)[1].partition(b"\r\n\r\n")
+            size = int(matches(rb"\r\nContent-Length: (\d+)", head, "a length").group(1))
+            equal(len(body), size if method == b"GET" else 0, "%s of %s" % (method, path))
+    with Client(p.to) as c:
+        c.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        matches(rb"^HTTP/1.1 405 .*\r\nAllow: GET, HEAD\r\n", c.ended(5)[1], "RFC 9110, 15.5.6", re.S)
+    for own in ("[::1]:99", "proxy.test:99"):
+        matches(re.escape(own) + '"', world.run("curl", "-sS", "-H", "Host: " + own, url + "/proxy.pac"),
+                "by the address at which it was reached")
+    equal(world.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", url + "/proxy.pac?1"),
+          "200", "with a query")
     only = Host(t, config({"a": "interface: a0"}, listener=", protocols: [http]"))
     there = "127.0.0.1:%d" % only.port
     matches(r'return "PROXY %s";' % there, world.run("curl", "-sS", "http://%s/proxy.pac" % there),

@@ -133,7 +133,7 @@ SAMPLES = {
     "by": "[client, host]", "ttl": "1m",
     "listen": "127.0.0.1:0", "pool": "all", "protocols": "[socks5]", "allow": "[127.0.0.0/8]",
     "open": "no", "early-reply": "yes", "users-file": "users",
-    "max-connections-per-client": "40", "fast-open": "yes",
+    "max-connections-per-client": "40", "max-request-body": "10MB", "fast-open": "yes",
     "mode": "0660, listen: unix:main.sock",
     "proxy-protocol": "[192.0.2.1, \"::1\"]",
     "send-proxy": "v2",

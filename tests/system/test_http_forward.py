@@ -3,6 +3,7 @@
 """Plain requests of HTTP in absolute form: what reaches the origin, what comes back, and what of
 both connections is kept."""
 
+import base64
 import gzip
 import hashlib
 import os
@@ -10,7 +11,7 @@ import re
 import socket
 import time
 
-from lib import client, host, http, peers, servers, tap, world
+from lib import client, dns, host, http, peers, servers, tap, world
 from lib.shim import FailMalloc
 from lib.tap import case, check, equal, matches, table
 
@@ -117,6 +118,35 @@ def not_shared(t):
     for b in (first, second, first, second):
         b.get(origin.url())
     equal(origin.connections(), 2, "connections")
+
+
+@case("a connection to a server is its user's alone")
+def not_other_users(t):
+    w = world.World(t, "a")
+    t.file("who", "".join("%s:%s\n" % (name, world.run("openssl", "passwd", "-5", name).strip())
+                          for name in ("ann", "bob")))
+    h = host.Host(t, host.config({"a": "interface: a0"}, listener=", users-file: who"))
+    origin = http.Origin(w)
+    b = Browser(t, h)
+    for name in ("ann", "ann", "bob", "bob", "ann"):
+        login = base64.b64encode(("%s:%s" % (name, name)).encode()).decode()
+        equal(b.get(origin.url(), "Proxy-Authorization: Basic " + login).status, 200, name)
+    equal(origin.connections(), 3, "connections")
+
+
+@case("a reload: what a name stood for may be denied now, by a kept connection too")
+def denied_later(t):
+    w = world.World(t, "a")
+    dns.NameServer(t, [("a", w.a.ns, w.a.gw)], {"a.test": [world.TARGET]})
+    text = host.config({"a": "interface: a0, dns: [%s]" % w.a.gw})
+    h = host.Host(t, text)
+    origin = http.Origin(w)
+    b = Browser(t, h)
+    for _ in range(2):
+        equal(b.get(origin.url(host="a.test")).status, 200, "before")
+    equal(origin.connections(), 1, "connections")
+    h.reload(text + "rules: [{network: 10.9.9.0/24, action: deny}]\n")
+    equal(b.get(origin.url(host="a.test")).status, 403, "after it")
 
 
 @case("requests in one segment are answered in their order")
@@ -510,6 +540,46 @@ def limits(t):
         b.send(text % origin.url(""))
         equal(b.answer().status, status, "the status")
     equal(origin.all_bytes(), b"", "what reached the origin")
+
+
+@case("a body larger than max-request-body gets 413, and nothing is dialed for it")
+def too_large(t):
+    w, h = start(t, listener=", max-request-body: 10B")
+
+    def begins(request):
+        request.raw.sock.sendall(http.ok(b"answer")[:-1])
+        request.raw.rest()
+
+    origin = http.Origin(w, {"/early": http.early(begins)})
+    most = [("Content-Length: 10", b"0123456789"),
+            ("Transfer-Encoding: chunked", http.chunked(b"0123", b"456789"))]
+    more = [("Content-Length: 11", b""), ("Content-Length: 9223372036854775807", b""),
+            ("Transfer-Encoding: chunked", b"B\r\n"),
+            ("Transfer-Encoding: chunked", b"a\r\n0123456789\r\n1\r\n")]
+    for field, body in most:
+        equal(Browser(t, h).get(origin.url(), field, method="PUT", body=body).status, 200, field)
+    seen = origin.all_bytes()
+    for field, body in more:
+        b = Browser(t, h)
+        got = b.get(origin.url(), field, method="PUT", body=body)
+        equal((got.status, http.value(got.fields, "Connection")), (413, "close"), field)
+        check(b"10B is the most" in got.body, "the page", got.body)
+        equal(b.ended(), "fin", "the end")
+    equal(origin.all_bytes(), seen, "what reached the origin")
+    # What comes to more on the way: neither side takes it for whole.
+    for path, how in (("/", 413), ("/early", 200)):
+        b = Browser(t, h)
+        b.send("PUT %s HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" % (
+            origin.url(path), H))
+        if how == 200:
+            equal(b.reader.line(), b"HTTP/1.1 200 OK", "the answer")
+        else:
+            tap.wait_for("the body", lambda: origin.all_bytes().endswith(b"3\r\nabc\r\n"))
+        b.send("8\r\n")
+        if how == 413:
+            equal(b.answer().status, 413, "the answer")
+        equal(b.ended(), "fin" if how == 413 else "rst", "the end of " + path)
+    equal(len(origin.requests), 3, "whole requests")
 
 
 @case("a body that turns out malformed on the way: neither side takes it for whole")

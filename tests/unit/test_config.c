@@ -29,7 +29,7 @@ static const char full[] =
     "listeners:\n"
     "  main: {listen: 127.0.0.1:1080, pool: all}\n"
     "  lan: {listen: \"[::]:1080\", pool: cheap, allow: [192.168.0.0/16, fd00::/8, 10.1.2.3],\n"
-    "        max-connections-per-client: 40}\n"
+    "        max-connections-per-client: 40, max-request-body: 10MB}\n"
     "  world: {listen: 0.0.0.0:1081, pool: all, open: yes, protocols: [socks5]}\n"
     "  straight: {listen: 127.0.0.1:0, pool: tunnels, protocols: raw}\n"
     "  straight-too: {listen: 127.0.0.1:0, pool: tunnels, protocols: [raw]}\n"
@@ -79,6 +79,7 @@ Test(config, full_file)
     cr_expect(c->link[0].weight == 3 && c->link[1].weight == 65535);
     cr_expect_eq(c->link[1].max_connections, 200);
     cr_expect(c->listener[0].max_per_client == 0 && c->listener[1].max_per_client == 40);
+    cr_expect(c->listener[0].max_request_body == 0 && c->listener[1].max_request_body == 10000000);
     cr_expect(c->link[2].via == &c->link[3] && c->link[3].via == &c->link[0]);
     cr_assert_eq(c->link[0].n_dns, 2);
     cr_expect(c->link[0].dns[0].port == 53 && c->link[0].dns[1].port == 5353);

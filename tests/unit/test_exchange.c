@@ -62,13 +62,13 @@ static struct errand *errand_of(const char *head)
     struct http_scan scan = {0};
     int n = http_request((const uint8_t *)head, strlen(head), &scan, &r);
     cr_assert(eq(int, n, (int)strlen(head)), "%s", head);
-    struct errand *errand = errand_new(&r, (size_t)n);
+    struct errand *errand = errand_new(&r, (size_t)n, UINT64_MAX);
     cr_assert_not_null(errand);
     return errand;
 }
 
-/* `type` is of the sockets. */
-static struct rig *rig_of(int type, const char *head, const char *rest)
+/* `type` is of the sockets; `room`: of the server's, 0: enough. */
+static struct rig *rig_of(int type, const char *head, const char *rest, int room)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     cr_assert_not_null(rig);
@@ -83,6 +83,8 @@ static struct rig *rig_of(int type, const char *head, const char *rest)
         int pair[2];
         cr_assert(eq(int, socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, pair), 0));
         rig->end[i] = pair[0];
+        if (i == 1 && room)
+            setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         side->relay = &rig->relay;
         side->io = (struct io_fd){.fd = pair[1], .ready = on_ready};
         cr_assert(io_watch(rig->shared->io, &side->io, POLLIN | POLLOUT | IO_EDGE) == 0);
@@ -98,7 +100,7 @@ static struct rig *rig_of(int type, const char *head, const char *rest)
 
 static struct rig *rig_new(const char *head, const char *rest)
 {
-    return rig_of(SOCK_STREAM, head, rest);
+    return rig_of(SOCK_STREAM, head, rest, 0);
 }
 
 static void rig_free(struct rig *rig)
@@ -203,7 +205,7 @@ Test(exchange, what_has_come_together_leaves_together)
         "HTTP/1.1 204 No Content\r\n\r\n",
     };
     for (size_t i = 0; i < LENGTH(answers); i++) {
-        struct rig *rig = rig_of(SOCK_SEQPACKET, PUT, "abcde");
+        struct rig *rig = rig_of(SOCK_SEQPACKET, PUT, "abcde", 0);
         say_text(rig, 1, answers[i]);
         turn(rig);
         cr_expect(eq(int, (int)rig->how, (int)EXCHANGE_DONE));
@@ -295,6 +297,50 @@ Test(exchange, a_client_that_leaves_in_the_middle)
     finish(rig, 0);
     cr_expect(eq(int, (int)rig->how, EXCHANGE_BROKEN));
     rig_free(rig);
+}
+
+/* The server grants it before it has read all that asks for it. */
+Test(exchange, an_early_upgrade)
+{
+    static const char said[] = "HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n";
+    char head[12000];
+    snprintf(head, sizeof head,
+             "GET http://a/ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n"
+             "X: %010000d\r\n\r\n",
+             0);
+    struct rig *rig = rig_of(SOCK_STREAM, head, "", 1);
+    cr_assert(lane_is_flushed(&rig->ex.up) == false);
+    cr_assert(send(rig->end[1], said, sizeof said - 1, MSG_NOSIGNAL) > 0);
+    relay_side_told(&rig->relay.side[1], POLLIN);
+    exchange_go(&rig->ex);
+    cr_expect(eq(int, (int)rig->how, EXCHANGE_GOES_ON));
+    turn(rig);
+    cr_expect(eq(int, (int)rig->how, EXCHANGE_UPGRADED));
+    cr_expect(rig->got[1].len > 10000 &&
+              strcmp(rig->got[1].p + rig->got[1].len - 4, "\r\n\r\n") == 0);
+    rig_free(rig);
+}
+
+/* The client is told so, unless it has been told something else. */
+Test(exchange, a_body_that_becomes_too_large)
+{
+    static const char head[] = "PUT http://a/ HTTP/1.1\r\nHost: a\r\n"
+                               "Transfer-Encoding: chunked\r\n\r\n";
+    for (int answered = 0; answered < 2; answered++) {
+        struct rig *rig = rig_new(head, "3\r\nabc\r\n");
+        rig->ex.up.body.room = 2;
+        if (answered)
+            say_text(rig, 1, OK "Content-Length: 5\r\n\r\nx");
+        say_text(rig, 0, "2\r\nde\r\n");
+        turn(rig);
+        cr_expect(eq(int, (int)rig->how, EXCHANGE_GOES_ON));
+        say_text(rig, 0, "1\r\n");
+        turn(rig);
+        cr_expect(eq(int, (int)rig->how, answered ? EXCHANGE_BROKEN : EXCHANGE_TOO_LARGE));
+        cr_expect(strstr(rig->got[1].p, "3\r\nabc\r\n2\r\nde\r\n") != NULL);
+        cr_expect(strstr(rig->got[1].p, "\r\n1\r\n") == NULL);
+        rig_free(rig);
+    }
 }
 
 /* ---- however it is cut ---- */

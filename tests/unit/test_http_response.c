@@ -149,6 +149,8 @@ Test(http_rewrite, requests)
     expect_request("PUT http://a/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n"
                    "Connection: transfer-encoding, host\r\n\r\n",
                    "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" VIA "\r\n");
+    expect_request("PUT http://a/ HTTP/1.1\r\nHost: x\r\ncontent-length: 010\r\n\r\n",
+                   "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n" VIA "\r\n");
     expect_request("PUT http://a/ HTTP/1.1\r\nHost: x\r\nContent-Length:3\r\n"
                    "Connection: Content-Length,,X\r\nX: y\r\nXX: z\r\n\r\n",
                    "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nXX: z\r\n" VIA "\r\n");
@@ -197,6 +199,8 @@ Test(http_rewrite, responses)
                     OK "Connection: close\r\n" VIA "\r\n");
     expect_response("HTTP/1.1 204\r\nContent-Length: 0\r\n\r\n", false, false,
                     "HTTP/1.1 204 \r\n" VIA "\r\n");
+    expect_response(OK "Content-Length: 007\r\n\r\n", false, false,
+                    OK "Content-Length: 7\r\n" VIA "\r\n");
     expect_response("HTTP/1.1 304 N\r\nContent-Length: 7\r\n\r\n", false, false,
                     "HTTP/1.1 304 N\r\nContent-Length: 7\r\n" VIA "\r\n");
     expect_response("HTTP/1.1 100 Go\r\n\r\n", true, false, "HTTP/1.1 100 Go\r\n" VIA "\r\n");
