@@ -457,7 +457,10 @@ static bool has_end(const struct stage *s)
 
 struct chain *chain_take(struct chain *c, struct arrival *arrival)
 {
+    const struct dp_addr *dest = &c->stage[c->n_stages - 1].target;
     *arrival = (struct arrival){.fd = c->fd, .bound = c->bound, .told = c->told};
+    if (dest->salen)
+        arrival->dest = *dest;
     stream_unwatch(c, false);
     c->fd = -1;
     for (unsigned i = 0; i < c->n_stages; i++)

@@ -38,6 +38,7 @@ struct chain_plan {
 struct arrival {
     int fd;
     struct dp_addr bound; /* what to tell the client; salen 0: not known */
+    struct dp_addr dest;  /* the address it leads to; salen 0: a name, which the link has taken */
     short told;           /* edges that its next watcher is not told again */
 };
 

@@ -27,11 +27,12 @@
 struct forward {
     struct session *session;
     struct exchange exchange;
-    struct pool *pool;   /* of the connection to the server; a reference; NULL: there is none */
-    struct dp_addr dest; /* of that connection */
-    int64_t idle_ns;     /* since when nobody uses it */
-    bool reused;         /* another request has been done by it */
-    char name[256];      /* what dest.name points to */
+    struct pool *pool;     /* of the connection to the server; a reference; NULL: there is none */
+    struct dp_addr dest;   /* of that connection */
+    struct dp_addr dialed; /* what its name has become; salen 0: not known */
+    int64_t idle_ns;       /* since when nobody uses it */
+    bool reused;           /* another request has been done by it */
+    char name[256];        /* what dest.name points to */
     char listener[65];
 };
 
@@ -92,6 +93,7 @@ static int server_open(struct session *s, const struct arrival *arrival)
     f->dest = s->hs->dest;
     memcpy(f->name, s->hs->name, sizeof f->name);
     f->dest.name = f->name;
+    f->dialed = arrival->dest;
     s->relay.shared = s->worker->shared;
     client_side(s)->relay = server_side(s)->relay = &s->relay;
     server_side(s)->io.fd = arrival->fd;
@@ -100,12 +102,20 @@ static int server_open(struct session *s, const struct arrival *arrival)
     return io_watch(s->worker->io, &server_side(s)->io, POLLIN | POLLOUT | IO_EDGE);
 }
 
+/* The rules, or who asks, may be others than when it was dialed. */
+static bool may_lead_there(const struct session *s)
+{
+    const struct permit *permit = &s->hs->permit;
+    const struct dp_addr *to = &s->forward->dialed;
+    return !permit->allows || !to->salen || permit->allows(permit, to);
+}
+
 static bool server_fits(const struct session *s)
 {
     const struct forward *f = s->forward;
     bool fresh = io_now(s->worker->io) - f->idle_ns < FRESH_NS;
     return f->pool == s->hs->pool && addr_equal(&f->dest, &s->hs->dest) &&
-           (fresh || s->hs->errand->idempotent);
+           (fresh || s->hs->errand->idempotent) && may_lead_there(s);
 }
 
 /* Is there nothing more to be read, not even the end? */
