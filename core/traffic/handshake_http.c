@@ -82,6 +82,23 @@ static bool path_is(const struct http_request *r, const char *path)
     return r->target.len == strlen(path) && memcmp(r->target.p, path, r->target.len) == 0;
 }
 
+/* RFC 9110, section 15.5.6: with what could be done instead. */
+static enum turn bad_method(struct refusal *refusal)
+{
+    answer(refusal, &(struct http_answer){.status = HTTP_BAD_METHOD,
+                                          .fields = "Allow: GET, HEAD\r\n",
+                                          .body = "This is a proxy, not a server.\n"});
+    refusal->why = "takes this port for a server";
+    return TURN_REFUSE;
+}
+
+static void no_page(bool head, struct refusal *refusal)
+{
+    answer(refusal, &(struct http_answer){.status = HTTP_NOT_FOUND,
+                                          .body = "This is a proxy, and has no such page.\n",
+                                          .head = head});
+}
+
 /* The request is for this port, not for a server behind it. */
 static enum turn serve(const struct handshake *hs, const struct http_request *r,
                        struct refusal *refusal)
@@ -89,8 +106,7 @@ static enum turn serve(const struct handshake *hs, const struct http_request *r,
     char own[ADDR_TEXT];
     bool head = http_method_is(r, "HEAD");
     if (!head && !http_method_is(r, "GET"))
-        return refuse(HTTP_BAD_METHOD, "This is a proxy, not a server.\n",
-                      "takes this port for a server", refusal);
+        return bad_method(refusal);
     bool known = own_address(r, own);
     if (path_is(r, "/"))
         page(refusal, head, NULL,
@@ -102,7 +118,7 @@ static enum turn serve(const struct handshake *hs, const struct http_request *r,
     else if (known && path_is(r, "/proxy.pac"))
         pac(hs, own, head, refusal);
     else
-        return refuse(HTTP_NOT_FOUND, "This is a proxy, and has no such page.\n", NULL, refusal);
+        no_page(head, refusal);
     return TURN_REFUSE;
 }
 
