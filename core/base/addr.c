@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/un.h>
 
+#define MAPPED_BITS 96 /* of ::ffff:0:0/96, which is IPv4: RFC 4291, section 2.5.5.2 */
+
 static struct sockaddr_in *addr_v4(struct dp_addr *a)
 {
     return (struct sockaddr_in *)&a->sa;
@@ -172,14 +174,15 @@ int addr_parse_net(struct addr_net *net, const char *s, size_t len)
     size_t ip_len = slash ? (size_t)(slash - s) : len;
     if (addr_parse_ip(&net->addr, s, ip_len) < 0)
         return -1;
-    unsigned max = net->addr.sa.ss_family == AF_INET ? 32 : 128;
-    net->bits = max;
-    if (!slash)
-        return 0;
-    uint16_t bits;
-    if (port_parse(&bits, slash + 1, len - ip_len - 1) < 0 || bits > max)
+    uint16_t max = net->addr.sa.ss_family == AF_INET ? 32 : 128, bits = max;
+    if (slash && (port_parse(&bits, slash + 1, len - ip_len - 1) < 0 || bits > max))
         return -1;
     net->bits = bits;
+    if (max == 32 || bits < MAPPED_BITS)
+        return 0;
+    addr_unmap(&net->addr);
+    if (addr_family(&net->addr) == AF_INET)
+        net->bits -= MAPPED_BITS;
     return 0;
 }
 

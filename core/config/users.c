@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define USERS_SIZE_MAX (1024 * 1024)
-#define USERS_MAX 10000
+#define USERS_SIZE_MAX (16 * 1024 * 1024)
+#define USERS_MAX 100000
 
 struct entry {
     struct conf_user user;
@@ -105,16 +105,24 @@ static void line_read(struct reading *r, char *line)
 
 static bool is_blank(const char *line)
 {
-    return line[0] == '#' || line[strspn(line, " \t\r")] == '\0';
+    return line[0] == '#' || line[strspn(line, " \t")] == '\0';
 }
 
-/* Ends lines with NUL in place. */
+/* Ends the line with NUL in place, be it LF or CR LF that has ended it. Returns the next, or NULL. */
+static char *line_cut(char *line)
+{
+    char *lf = strchr(line, '\n');
+    char *end = lf ? lf : line + strlen(line);
+    *end = '\0';
+    if (end > line && end[-1] == '\r')
+        end[-1] = '\0';
+    return lf ? lf + 1 : NULL;
+}
+
 static void lines_read(struct reading *r, char *text)
 {
     for (char *line = text, *next; line; line = next) {
-        next = strchr(line, '\n');
-        if (next)
-            *next++ = '\0';
+        next = line_cut(line);
         r->at.line++;
         if (is_blank(line))
             continue;

@@ -4,6 +4,8 @@
 #include "proto/host.h"
 #include "base/addr.h"
 
+#include <string.h>
+
 #define NAME_LEN_MAX 255
 
 /* A host name may hold bytes beyond ASCII, but no NUL, control byte or blank: those cut names short
@@ -40,7 +42,7 @@ int host_read(struct dp_addr *to, const char *s, size_t len, uint16_t port)
         addr_unmap(to);
         return 0;
     }
-    if (name_ends_in_number(s, len))
+    if (memchr(s, ':', len) || name_ends_in_number(s, len)) /* others may read it as an address */
         return -1;
     addr_from_name(to, s, len, port);
     return 0;

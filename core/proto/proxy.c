@@ -100,12 +100,20 @@ static void v2_addresses(const uint8_t *p, int family, struct proxy_header *head
     addr_from_ip(&header->dest, family, p + size, (uint16_t)(port[2] << 8 | port[3]));
 }
 
+/* AF_UNSPEC to AF_UNIX, UNSPEC to DGRAM: all else must be rejected (section 2.2). */
+static bool is_assigned(uint8_t family)
+{
+    return family >> 4 <= 3 && (family & 0x0f) <= 2;
+}
+
 static int v2_read(const uint8_t *p, size_t len, struct proxy_header *header)
 {
     if (len >= 13 && p[12] != 0x20 && p[12] != 0x21) /* version 2; LOCAL or PROXY */
         return -1;
     if (len < V2_FIXED)
         return 0;
+    if (p[12] == 0x21 && !is_assigned(p[13]))
+        return -1;
     size_t rest = (size_t)(p[14] << 8 | p[15]), total = V2_FIXED + rest;
     if (total > PROXY_MAX)
         return -1;

@@ -32,7 +32,7 @@ bool client_is_proxy(const struct conf_listener *conf, const struct dp_addr *pee
     return is_in(conf->proxies, conf->n_proxies, peer);
 }
 
-static bool is_allowed(const struct conf_listener *conf, const struct dp_addr *client)
+bool client_is_allowed(const struct conf_listener *conf, const struct dp_addr *client)
 {
     if (conf->n_allow == 0 || is_in(conf->allow, conf->n_allow, client))
         return true;
@@ -62,5 +62,5 @@ static bool is_counted(struct sources *sources, const struct conf_listener *conf
 bool client_enters(struct sources *sources, const struct conf_listener *conf,
                    const struct dp_addr *client, uint32_t *source)
 {
-    return is_allowed(conf, client) && is_counted(sources, conf, client, source);
+    return client_is_allowed(conf, client) && is_counted(sources, conf, client, source);
 }

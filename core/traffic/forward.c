@@ -10,6 +10,7 @@
 #include "traffic/forward.h"
 #include "base/clock.h"
 #include "route/socket.h"
+#include "traffic/client.h"
 #include "traffic/exchange.h"
 
 #include <errno.h>
@@ -323,8 +324,9 @@ void forward_lost(struct session *s)
 static enum state read_next(struct session *s, const uint8_t *bytes, size_t len)
 {
     struct worker *w = s->worker;
+    const struct dp_addr client = session_client(s);
     const struct acceptor *at = worker_acceptor(w, s->forward->listener);
-    if (!at || session_handshake(s, at) < 0)
+    if (!at || !client_is_allowed(at->conf, &client) || session_handshake(s, at) < 0)
         return CLOSED;
     s->hs->protocol = &client_http;
     if (handshake_put(s->hs, bytes, len) < 0)

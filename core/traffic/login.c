@@ -230,8 +230,9 @@ static struct inquiry *inquiry_find(const struct desk *desk, const struct mac *m
     return NULL;
 }
 
+/* Who asks for much waits behind who asks for little: for `n` others already. */
 static struct inquiry *inquiry_new(const struct login *l, const char *hash, bool known,
-                                   const struct mac *mac)
+                                   const struct mac *mac, unsigned n)
 {
     struct desk *desk = desk_of(l->worker);
     struct inquiry *in = calloc(1, sizeof *in);
@@ -246,7 +247,8 @@ static struct inquiry *inquiry_new(const struct login *l, const char *hash, bool
                                      .worker = l->worker,
                                      .hash = in->hash,
                                      .password = in->password,
-                                     .password_len = l->password_len};
+                                     .password_len = l->password_len,
+                                     .turn = n};
     in->prev = &desk->inquiries;
     in->next = desk->inquiries;
     if (in->next)
@@ -261,7 +263,7 @@ static bool inquire(struct login *l, const char *hash, bool known, const struct 
     unsigned n;
     struct inquiry *in = inquiry_find(desk_of(l->worker), mac, l->source, &n);
     if (!in) {
-        in = n < PER_SOURCE ? inquiry_new(l, hash, known, mac) : NULL;
+        in = n < PER_SOURCE ? inquiry_new(l, hash, known, mac, n) : NULL;
         if (in && !verifier_ask(logins_of(l->worker)->verifier, &in->question)) {
             inquiry_free(in);
             in = NULL;

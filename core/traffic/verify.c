@@ -14,7 +14,7 @@ struct verifier {
     pthread_t thread;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t more;
-    struct question *first, **last;
+    struct question *first; /* by their turns */
     unsigned n;
     bool stopping;
     struct crypt_data data; /* the thread's: large */
@@ -44,8 +44,6 @@ static struct question *question_take(struct verifier *v)
     if (q) {
         v->first = q->next;
         v->n--;
-        if (!v->first)
-            v->last = &v->first;
     }
     pthread_mutex_unlock(&v->lock);
     return q;
@@ -69,15 +67,22 @@ static void *verifier_main(void *ctx)
     return NULL;
 }
 
+static void question_put(struct verifier *v, struct question *q)
+{
+    struct question **at = &v->first;
+    while (*at && (*at)->turn <= q->turn)
+        at = &(*at)->next;
+    q->next = *at;
+    *at = q;
+    v->n++;
+}
+
 bool verifier_ask(struct verifier *v, struct question *q)
 {
-    q->next = NULL;
     pthread_mutex_lock(&v->lock);
     bool room = v->n < QUESTIONS_MAX && !v->stopping;
     if (room) {
-        *v->last = q;
-        v->last = &q->next;
-        v->n++;
+        question_put(v, q);
         pthread_cond_signal(&v->more);
     }
     pthread_mutex_unlock(&v->lock);
@@ -100,7 +105,6 @@ struct verifier *verifier_new(void)
     struct verifier *v = calloc(1, sizeof *v);
     if (!v)
         return NULL;
-    v->last = &v->first;
     pthread_mutex_init(&v->lock, NULL);
     pthread_cond_init(&v->more, NULL);
     int err = thread_start(v);

@@ -23,6 +23,7 @@ struct question {
     const char *hash;
     const char *password; /* with a NUL behind; one within is part of it, and makes it wrong */
     size_t password_len;
+    unsigned turn;  /* those of a lower one are looked at before */
     bool forgotten; /* atomic: nobody waits for it any more, so that it need not be looked at */
     enum verdict_of verdict;
     struct question *next; /* in the queue */

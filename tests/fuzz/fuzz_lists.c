@@ -90,13 +90,15 @@ static int is_blank(const char *p, const char *end)
 }
 
 /* Blanks around a line and a comment count for nothing; of users a comment is a line of its own,
- * and a blank part of a name. */
+ * and a blank part of a name; but one CR at the end is nobody's. */
 static void check_lines(const struct config *config, int kind, const char *p, const char *end)
 {
     while (p < end) {
         const char *lf = memchr(p, '\n', (size_t)(end - p));
         const char *to = lf ? lf : end, *comment = memchr(p, '#', (size_t)(to - p));
         const char *next = to + 1, *line = p;
+        if (kind == USERS && to > line && to[-1] == '\r')
+            to--;
         if (comment && (kind != USERS || comment == line))
             to = comment;
         while (to > line && strchr(" \t\r", to[-1]) && (kind != USERS || is_blank(line, to)))

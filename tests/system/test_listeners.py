@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 
-from lib import client, peers, servers, tap
+from lib import client, http, peers, servers, tap
 from lib.client import Client, request
 from lib.host import Host, config, environment, once, program
 from lib.tap import case, check, equal, matches, table, wait_for, within
@@ -177,6 +177,22 @@ def named(t):
     for c in kept:
         c.close()
     wait_for("there is room again", lambda: ask(CLIENT) == 0)
+
+
+@case("who is not allowed any more gets no further request through")
+def allowed_no_more(t):
+    p = place(t)
+    origin = http.Origin(p.world)
+    text = config(LINKS, listener=", allow: [127.0.0.1]")
+    host = Host(t, text)
+    with Client(host.addr) as c:
+        get = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % origin.url().encode()
+        c.send(get)
+        equal(http.answer(http.Reader(c.sock)).status, 200, "before")
+        host.reload(text.replace("[127.0.0.1]", "[192.0.2.1]"))
+        c.send(get)
+        equal(c.ended(5)[1], b"", "closed")
+    host.wait_log("is in none of its allowed networks")
 
 
 HAPROXY = """

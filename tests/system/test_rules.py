@@ -30,14 +30,19 @@ class Place:
         for link in links:
             link.beyond("ip", "address", "add", "10.9.9.8/32", "dev", "lo")
             self.told.add(link.name, link.ns, "10.9.9.8")
+        self.web = http.Origin(self.world)
+        self.web.service.add(links[0].name, links[0].ns, "10.9.9.8")
         self.near = Service(t, servers.tell, [("near", None, NEAR)], port=self.port)
 
-    def host(self, t, rules):
+    def text(self, rules):
         links = "".join("  %s: {interface: %s0, dns: [%s]}\n" % (x.name, x.name, x.gw)
                         for x in (self.world.a, self.world.b))
-        return Host(t, "listeners:\n  main: {listen: \"127.0.0.1:PORT\", pool: all}\nlinks:\n" + links
-                    + "pools: {all: {links: [a]}, other: {links: [b]}}\nrules:\n"
-                    + "".join("  - {%s}\n" % rule for rule in rules))
+        return ("listeners:\n  main: {listen: \"127.0.0.1:PORT\", pool: all}\nlinks:\n" + links
+                + "pools: {all: {links: [a]}, other: {links: [b]}}\nrules:\n"
+                + "".join("  - {%s}\n" % rule for rule in rules))
+
+    def host(self, t, rules):
+        return Host(t, self.text(rules))
 
 
 place = tap.shared(Place)
@@ -122,6 +127,23 @@ def rebind(t):
     equal(client.ask(host.addr, "10.9.9.8", p.port), 2, "by address")
     equal(client.ask(host.addr, "rebind.test", p.port), 2, "by name")
     equal(client.link_of(host.addr, "a.test", p.port), "a", "another name")
+
+
+@case("deny holds for what a kept connection leads to, once a reload has brought it")
+def kept(t):
+    p = place(t)
+    host = p.host(t, ["host: none.test, action: deny"])
+    with Client(host.addr) as c:
+        reader = http.Reader(c.sock)
+
+        def get(name):
+            c.send(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % p.web.url(host=name).encode())
+            return http.answer(reader).status
+
+        equal((get("rebind.test"), get("rebind.test"), p.web.connections()), (200, 200, 1), "before")
+        host.reload(p.text(["network: 10.9.9.8/32, action: deny"]))
+        equal(get("rebind.test"), 403, "by the same connection")
+        equal(get("a.test"), 200, "another name")
 
 
 @case("direct goes as the machine itself does")

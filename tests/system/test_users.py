@@ -5,6 +5,7 @@ a file that changes, addresses that guess."""
 
 import base64
 import os
+import select
 import statistics
 import subprocess
 import threading
@@ -278,6 +279,19 @@ def many(t, workers):
           % (len(trips), 1e3 * statistics.median(trips), 1e3 * max(trips)))
     check(len(trips) >= 20, "there was time for some", len(trips))
     check(statistics.median(trips) < 0.02, "a look at a password takes longer", trips)
+
+
+@case("an address that tries much at once holds up no other")
+def fair(t):
+    p, host = start(t, users="yes:%s\n" % YESCRYPT)
+    crowd = [Client(host.addr) for _ in range(60)]
+    t.defer(lambda: [c.close() for c in crowd])
+    for i, c in enumerate(crowd):
+        c.send(b"\5\1\2" + client.login(b"yes", b"%d" % i))
+    equal(socks5(host, b"yes", b"correct horse", p.told.port, source="127.0.0.9"), (0, 0), "another")
+    answered = select.select([c.sock for c in crowd], [], [], 0)[0]
+    check(len(answered) < 30, "he is looked at before most of them", len(answered))
+    equal({c.ended(20)[1] for c in crowd}, {b"\5\2\1\1"}, "all of them are")
 
 
 @case("who logs in again does not wait for the look again")

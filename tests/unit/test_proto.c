@@ -107,7 +107,7 @@ static const struct request_row requests[] = {
     {B("\5\1\0\3\13example.com\1\273"), 18, "example.com:443"},
     {B("\5\1\0\3\1a\0\1"), 8, "a:1"},
     {B("\5\1\0\3\3\303\274x\0\1"), 10, "\\xc3\\xbcx:1"},
-    {B("\5\1\0\3\5a:b/c\0\1"), 12, "a:b/c:1"}, /* odd, but a name server's matter */
+    {B("\5\1\0\3\5a%b/c\0\1"), 12, "a%b/c:1"}, /* odd, but a name server's matter */
     /* names that are addresses */
     {B("\5\1\0\3\11"
        "127.0.0.1\0\120"),
@@ -129,6 +129,8 @@ static const struct request_row requests[] = {
     {B("\5\1\0\3\12"
        "0x7f000001\0\120"),
      -SOCKS5_HOST_UNREACH, NULL},
+    {B("\5\1\0\3\6::1%zz\0\120"), -SOCKS5_HOST_UNREACH, NULL}, /* no such interface */
+    {B("\5\1\0\3\3a:b\0\120"), -SOCKS5_HOST_UNREACH, NULL},
     {B("\5\1\0\3\6"
        "a.123.\0\120"),
      -SOCKS5_HOST_UNREACH, NULL},

@@ -51,7 +51,11 @@ static const struct row rows[] = {
     {S(SIG "\40\0\0\0"), 16, NULL, NULL},
     {S(SIG "\40\21\0\14" V4), 28, NULL, NULL},
     {S(SIG "\41\0\0\0"), 16, NULL, NULL},
-    {S(SIG "\41\22\0\14" V4), 28, NULL, NULL}, /* datagrams */
+    {S(SIG "\41\22\0\14" V4), 28, NULL, NULL},  /* datagrams */
+    {S(SIG "\41\61\0\0"), 16, NULL, NULL},      /* a unix socket */
+    {S(SIG "\41\23\0\14" V4), -1, NULL, NULL},  /* not assigned: such a transport, */
+    {S(SIG "\41\101\0\14" V4), -1, NULL, NULL}, /* and such a family; but then */
+    {S(SIG "\40\377\0\14" V4), 28, NULL, NULL}, /* it is not looked at */
     {S(SIG "\41\21\0\13" V4), -1, NULL, NULL},
     {S(SIG "\41\41\0\14" V4), -1, NULL, NULL},
     {S(SIG "\42\21\0\14" V4), -1, NULL, NULL},

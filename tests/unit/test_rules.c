@@ -142,6 +142,42 @@ Test(rules, networks_in_a_set)
     memory_free(memory);
 }
 
+/* A network is one of its family: `::/0` is no IPv4 address, but for what says that it is one. */
+Test(rules, networks_of_one_family)
+{
+    static const struct {
+        const char *net, *ip;
+        bool in;
+    } table[] = {
+        {"::/0", "2001:db8::1", true},
+        {"::/0", "192.0.2.1", false},
+        {"::/64", "0.0.0.0", false},
+        {"0.0.0.0/0", "192.0.2.1", true},
+        {"0.0.0.0/0", "::1", false},
+        {"::ffff:192.0.2.0/120", "192.0.2.1", true},
+        {"::ffff:192.0.2.0/120", "192.0.3.1", false},
+        {"::ffff:0.0.0.0/96", "255.0.0.1", true},
+        {"::ffff:192.0.2.1", "192.0.2.1", true},
+        {"192.0.2.0/24", "::ffff:192.0.2.1", true},
+        {"::/0", "::ffff:192.0.2.1", false},
+        {"::ffff:0:0/80", "::1", true},
+        {"::ffff:0:0/80", "0.0.0.0", false},
+    };
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct conf_memory *memory = memory_new();
+        struct net_set *set = net_set_new(memory, 1);
+        struct dp_addr addr = ip(table[i].ip);
+        struct addr_net net;
+        cr_assert_eq(addr_parse_net(&net, table[i].net, strlen(table[i].net)), 0);
+        net_set_add(set, &net);
+        net_set_close(set);
+        cr_expect_eq(net_set_has(set, &addr), table[i].in, "%s %s", table[i].net, table[i].ip);
+        addr_unmap(&addr);
+        cr_expect_eq(addr_in_net(&addr, &net), table[i].in, "%s %s", table[i].net, table[i].ip);
+        memory_free(memory);
+    }
+}
+
 /* ---- which rule ---- */
 
 static const char file[] =

@@ -5,6 +5,8 @@
 #include "lib/source_fake.h"
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,6 +94,58 @@ Test(users, who_is_in_a_file)
         cr_expect_str_eq(user->pool ? user->pool->name : "", table[i].pool ? table[i].pool : "");
     }
     config_free(config);
+    folder_remove();
+}
+
+/* As other editors write them. */
+Test(users, lines_that_end_in_cr_lf)
+{
+    static const char text[] = "# a comment\r\n\r\nbob:" H256 "\r\nann:" H512 ":cheap\r\n";
+    struct conf_errors errors = {0};
+    folder_make(text, sizeof text - 1, 0600);
+    struct config *config = load(&errors);
+    cr_assert_not_null(config, "%s", errors.n ? errors.line[0] : "");
+    const struct conf_users *users = config->listener[0].users;
+    cr_expect_str_eq(conf_user_find(users, "bob", 3)->hash, H256);
+    cr_expect_str_eq(conf_user_find(users, "ann", 3)->pool->name, "cheap");
+    config_free(config);
+    folder_remove();
+}
+
+static void folder_make_many(int n)
+{
+    static const char format[] = "user-%06d:" H256 "\n";
+    char *text = malloc((size_t)n * (sizeof format + 2));
+    size_t len = 0;
+    cr_assert_not_null(text);
+    for (int i = 0; i < n; i++)
+        len += (size_t)sprintf(text + len, format, i);
+    folder_make(text, len, 0600);
+    free(text);
+}
+
+Test(users, as_many_as_there_may_be)
+{
+    struct conf_errors errors = {0};
+    folder_make_many(100000);
+    struct config *config = load(&errors);
+    cr_assert_not_null(config, "%s", errors.n ? errors.line[0] : "");
+    const struct conf_users *users = config->listener[0].users;
+    cr_expect_eq(users->n, 100000);
+    cr_expect_not_null(conf_user_find(users, "user-099999", 11));
+    cr_expect_null(conf_user_find(users, "user-100000", 11));
+    config_free(config);
+    folder_remove();
+}
+
+Test(users, one_too_many)
+{
+    struct conf_errors errors = {0};
+    folder_make_many(100001);
+    cr_expect_null(load(&errors));
+    cr_assert_eq(errors.n, 1);
+    cr_expect_not_null(strstr(errors.line[0], "/who:100001: more than 100000 users"));
+    conf_errors_free(&errors);
     folder_remove();
 }
 
