@@ -146,10 +146,15 @@ static enum state begin(struct session *s)
     return FORWARDING;
 }
 
+int forward_open(struct session *s)
+{
+    if (!s->forward)
+        s->forward = forward_new(s);
+    return s->forward ? 0 : -ENOMEM;
+}
+
 enum state forward_ask(struct session *s)
 {
-    if (!s->forward && !(s->forward = forward_new(s)))
-        return CLOSED;
     if (!server_fits(s)) {
         server_close(s);
         return session_dial(s);

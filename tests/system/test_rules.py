@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 
-from lib import client, dns, servers, tap
+from lib import client, dns, http, servers, tap
 from lib.client import Client
 from lib.host import Host
 from lib.tap import case, check, equal, matches, table, wait_for
@@ -95,6 +95,11 @@ def deny(t):
     with Client(host.addr) as c:
         c.send(b"CONNECT a.test:80 HTTP/1.0\r\n\r\n")
         equal(c.ended(5)[1][:12], b"HTTP/1.1 403", "HTTP")
+    with Client(host.addr) as c:
+        reader = http.Reader(c.sock)
+        for _ in range(2):
+            c.send(b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            equal(http.answer(reader).status, 403, "plain HTTP, kept")
 
 
 @case("deny holds for what a name turns out to be")
