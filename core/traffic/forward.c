@@ -158,10 +158,15 @@ static enum state begin(struct session *s)
     return FORWARDING;
 }
 
+int forward_open(struct session *s)
+{
+    if (!s->forward)
+        s->forward = forward_new(s);
+    return s->forward ? 0 : -ENOMEM;
+}
+
 enum state forward_ask(struct session *s)
 {
-    if (!s->forward && !(s->forward = forward_new(s)))
-        return CLOSED;
     struct forward *f = s->forward;
     if (!server_fits(s)) {
         server_close(s);
@@ -353,12 +358,9 @@ static enum state keep(struct session *s)
     return KEPT;
 }
 
-/* There is no forward yet where the first request has been denied. */
 enum state forward_next(struct session *s)
 {
     struct handshake *old = s->hs;
-    if (!s->forward && !(s->forward = forward_new(s)))
-        return CLOSED;
     if (old->len == 0)
         return keep(s);
     s->hs = NULL;

@@ -7,7 +7,11 @@
 
 #include "traffic/session_state.h"
 
-/* hs->errand has been read: does it by the connection that is there, or dials. */
+/* hs->errand has been read: what is kept from one to the next is there from now on, also if this one
+ * is refused. */
+int forward_open(struct session *s);
+
+/* Does it by the connection that is there, or dials. */
 enum state forward_ask(struct session *s);
 
 /* A new connection to where it is to be done. */

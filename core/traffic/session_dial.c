@@ -144,6 +144,8 @@ enum state session_ask(struct session *s)
 {
     struct handshake *hs = s->hs;
     hs->since_ns = io_now(s->worker->io);
+    if (hs->errand && forward_open(s) < 0)
+        return CLOSED;
     if (s->worker->env.config->n_rules && !admit(s))
         return hs->raw ? CLOSED : refuse_dial(s, DP_ERR_DENIED, "none");
     if (hs->errand)

@@ -1,10 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Programs as people use them, all by way of one port: apt, git, ssh, wget, aria2, a WebSocket
-client, and those that make other programs use a proxy: ncat, nc, proxychains, socksify, Dante."""
+"""Programs as people use them, all by way of one port: apt, git, ssh, wget, aria2, and those that
+make other programs use a proxy: ncat, nc, proxychains, socksify, Dante."""
 
-import base64
-import contextlib
 import hashlib
 import http.server
 import os
@@ -15,7 +13,7 @@ import threading
 from lib import client, dns, http as http1, peers, servers, tap, world
 from lib.dante import Danted, users
 from lib.host import Host, config
-from lib.tap import check, equal, matches, table
+from lib.tap import check, equal, table
 from lib.world import TARGET
 
 BIG = 20 << 20
@@ -315,70 +313,6 @@ def danted(t, kind):
         equal(client.curl(t, "socks5h://127.0.0.1:%d" % d.port, p.url(host=host)),
               PAGE.encode(), "a page")
     check(client.curl(t, "socks5h://127.0.0.1:%d" % d.port, p.url("/big.bin")) == p.data, "a file")
-
-
-# ---- WebSocket (RFC 6455) ----
-
-def frame(payload, masked):
-    """One of text, of up to 64 KiB."""
-    size = len(payload)
-    head = bytes([0x81, (128 if masked else 0) | (size if size < 126 else 126)])
-    head += b"" if size < 126 else size.to_bytes(2, "big")
-    if not masked:
-        return head + payload
-    mask = os.urandom(4)
-    return head + mask + bytes(x ^ mask[i % 4] for i, x in enumerate(payload))
-
-
-def unframe(reader):
-    first, size = reader.take(2)
-    equal(first, 0x81, "a whole text")
-    masked, size = size & 128, size & 127
-    size = int.from_bytes(reader.take(2), "big") if size == 126 else size
-    mask = reader.take(4) if masked else bytes(4)
-    return bytes(x ^ mask[i % 4] for i, x in enumerate(reader.take(size)))
-
-
-def websocket_server(conn, _name, _peer):
-    """Greets at once, then echoes."""
-    reader = http1.Reader(conn)
-    reader.line()
-    fields = reader.fields()
-    equal(http1.value(fields, "Upgrade"), "websocket", "what is asked for")
-    equal(http1.value(fields, "Connection").lower(), "upgrade", "the connection")
-    conn.sendall(("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                  "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
-                  % http1.websocket_accept(http1.value(fields, "Sec-WebSocket-Key"))).encode() +
-                 frame(b"hello", False))
-    with contextlib.suppress(EOFError):
-        while True:
-            conn.sendall(frame(unframe(reader), False))
-
-
-@table("WebSocket", [("by CONNECT", True), ("by a plain upgrade", False)],
-       needs=["nginx", "openssl"])
-def websocket(t, tunnel):
-    p = place(t)
-    service = p.world.serve(websocket_server)
-    to = "v4.test:%d" % service.port
-    key = base64.b64encode(os.urandom(16)).decode()
-    with client.Client(p.host.addr) as c:
-        reader = http1.Reader(c.sock)
-        if tunnel:
-            c.send(("CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (to, to)).encode())
-            matches(r"\AHTTP/1\.1 200 ", reader.line().decode(), "the tunnel")
-            reader.fields()
-        c.send(("GET %s/chat HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n"
-                % ("" if tunnel else "http://" + to, to, key)).encode())
-        got = http1.answer(reader)
-        equal((got.status, http1.value(got.fields, "Sec-WebSocket-Accept")),
-              (101, http1.websocket_accept(key)), "the answer")
-        equal(unframe(reader), b"hello", "what the server says first")
-        for size in (0, 5, 126, 60000):
-            payload = os.urandom(size)
-            c.send(frame(payload, True))
-            check(unframe(reader) == payload, "the echo of %d bytes" % size)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,11 @@ def deny(t):
     with Client(host.addr) as c:
         c.send(b"CONNECT a.test:80 HTTP/1.0\r\n\r\n")
         equal(c.ended(5)[1][:12], b"HTTP/1.1 403", "HTTP")
+    with Client(host.addr) as c:
+        reader = http.Reader(c.sock)
+        for _ in range(2):
+            c.send(b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            equal(http.answer(reader).status, 403, "plain HTTP, kept")
 
 
 @table("deny: the connection of plain HTTP is kept, and the next request", [
