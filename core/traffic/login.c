@@ -18,17 +18,13 @@
 /* How long a verdict is good for, unless the file says otherwise before: the hash is part of it. */
 #define KEEP_NS (300 * NS_PER_S)
 
-/* Different tries of one address at once. */
-#define PER_SOURCE 64
-
 /* One question to the verifier, and all who wait for its answer. */
 struct inquiry {
-    struct question question;
+    struct question question;     /* its source is whose failure it is: of who asked first */
     struct inquiry *next, **prev; /* in the desk's list */
     struct login *waiting;
     struct mac mac;
-    uint64_t source; /* whose failure it is: of who asked first */
-    bool known;      /* there is such a user */
+    bool known; /* there is such a user */
     char hash[CONF_HASH_MAX + 1], password[CONF_USER_MAX + 1];
 };
 
@@ -206,7 +202,7 @@ static void answered(struct worker *w, struct message *m)
     if (state == LOGIN_RIGHT)
         verdicts_keep(&desk_of(w)->verdicts, &in->mac, now + KEEP_NS);
     if (state != LOGIN_BUSY)
-        throttle_told(logins_of(w)->throttle, in->source, state == LOGIN_RIGHT, now);
+        throttle_told(logins_of(w)->throttle, in->question.source, state == LOGIN_RIGHT, now);
     for (struct login *l; (l = in->waiting);) {
         inquiry_leave(l);
         settle(l, state, in->hash);
@@ -217,22 +213,17 @@ static void answered(struct worker *w, struct message *m)
 
 /* ---- asking ---- */
 
-/* The one that is under way for the same; NULL, with the number of others from this address. */
-static struct inquiry *inquiry_find(const struct desk *desk, const struct mac *mac, uint64_t source,
-                                    unsigned *n)
+/* The one that is under way for the same, or NULL. */
+static struct inquiry *inquiry_find(const struct desk *desk, const struct mac *mac)
 {
-    *n = 0;
-    for (struct inquiry *in = desk->inquiries; in; in = in->next) {
-        if (in->waiting && mac_same(&in->mac, mac, sizeof *mac))
-            return in;
-        *n += in->source == source;
-    }
-    return NULL;
+    struct inquiry *in = desk->inquiries;
+    while (in && !(in->waiting && mac_same(&in->mac, mac, sizeof *mac)))
+        in = in->next;
+    return in;
 }
 
-/* Who asks for much waits behind who asks for little: for `n` others already. */
 static struct inquiry *inquiry_new(const struct login *l, const char *hash, bool known,
-                                   const struct mac *mac, unsigned n)
+                                   const struct mac *mac)
 {
     struct desk *desk = desk_of(l->worker);
     struct inquiry *in = calloc(1, sizeof *in);
@@ -241,14 +232,13 @@ static struct inquiry *inquiry_new(const struct login *l, const char *hash, bool
     memcpy(in->hash, hash, strlen(hash)); /* conf has none longer */
     memcpy(in->password, l->password, sizeof in->password);
     in->mac = *mac;
-    in->source = l->source;
     in->known = known;
     in->question = (struct question){.answer.run = answered,
                                      .worker = l->worker,
                                      .hash = in->hash,
                                      .password = in->password,
                                      .password_len = l->password_len,
-                                     .turn = n};
+                                     .source = l->source};
     in->prev = &desk->inquiries;
     in->next = desk->inquiries;
     if (in->next)
@@ -257,18 +247,22 @@ static struct inquiry *inquiry_new(const struct login *l, const char *hash, bool
     return in;
 }
 
+static struct inquiry *inquiry_begin(const struct login *l, const char *hash, bool known,
+                                     const struct mac *mac)
+{
+    struct inquiry *in = inquiry_new(l, hash, known, mac);
+    if (!in || verifier_ask(logins_of(l->worker)->verifier, &in->question))
+        return in;
+    inquiry_free(in);
+    return NULL;
+}
+
 /* Returns whether the verdict is there. */
 static bool inquire(struct login *l, const char *hash, bool known, const struct mac *mac)
 {
-    unsigned n;
-    struct inquiry *in = inquiry_find(desk_of(l->worker), mac, l->source, &n);
-    if (!in) {
-        in = n < PER_SOURCE ? inquiry_new(l, hash, known, mac, n) : NULL;
-        if (in && !verifier_ask(logins_of(l->worker)->verifier, &in->question)) {
-            inquiry_free(in);
-            in = NULL;
-        }
-    }
+    struct inquiry *in = inquiry_find(desk_of(l->worker), mac);
+    if (!in)
+        in = inquiry_begin(l, hash, known, mac);
     if (!in)
         return settle(l, LOGIN_BUSY, NULL);
     inquiry_join(in, l);

@@ -67,6 +67,15 @@ static void *verifier_main(void *ctx)
     return NULL;
 }
 
+static unsigned questions_of(const struct verifier *v, uint64_t source)
+{
+    unsigned n = 0;
+    for (const struct question *q = v->first; q; q = q->next)
+        n += q->source == source;
+    return n;
+}
+
+/* Who asks for much waits behind who asks for little. */
 static void question_put(struct verifier *v, struct question *q)
 {
     struct question **at = &v->first;
@@ -80,7 +89,8 @@ static void question_put(struct verifier *v, struct question *q)
 bool verifier_ask(struct verifier *v, struct question *q)
 {
     pthread_mutex_lock(&v->lock);
-    bool room = v->n < QUESTIONS_MAX && !v->stopping;
+    q->turn = questions_of(v, q->source);
+    bool room = v->n < QUESTIONS_MAX && q->turn < QUESTIONS_PER_SOURCE && !v->stopping;
     if (room) {
         question_put(v, q);
         pthread_cond_signal(&v->more);

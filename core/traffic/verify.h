@@ -12,6 +12,8 @@ struct verifier;
 
 /* At once, of all workers. A look at a hash of yescrypt takes 25 ms: the last has 6 s to wait. */
 #define QUESTIONS_MAX 256
+/* Of them of one client address. */
+#define QUESTIONS_PER_SOURCE 64
 
 enum verdict_of { VERDICT_RIGHT, VERDICT_WRONG, VERDICT_NONE /* could not look */ };
 
@@ -23,8 +25,9 @@ struct question {
     const char *hash;
     const char *password; /* with a NUL behind; one within is part of it, and makes it wrong */
     size_t password_len;
-    unsigned turn;  /* those of a lower one are looked at before */
-    bool forgotten; /* atomic: nobody waits for it any more, so that it need not be looked at */
+    uint64_t source; /* the client's address, as a hash */
+    unsigned turn;   /* the verifier's: so many of that address were open when it came */
+    bool forgotten;  /* atomic: nobody waits for it any more, so that it need not be looked at */
     enum verdict_of verdict;
     struct question *next; /* in the queue */
 };

@@ -65,7 +65,8 @@ static void ask_run(struct worker *w, struct message *m)
                                         .worker = w,
                                         .hash = hash,
                                         .password = a->right ? "secret" : "secre",
-                                        .password_len = a->right ? 6 : 5};
+                                        .password_len = a->right ? 6 : 5,
+                                        .source = (uint64_t)i % 3};
         check(verifier_ask(verifier, &a->question), "the queue is full");
         if (i % 2)
             __atomic_store_n(&a->question.forgotten, true, __ATOMIC_RELAXED);

@@ -167,12 +167,12 @@ static void users_too_many(struct lines *all)
     cr_assert_not_null(mkdtemp(folder));
     cr_assert_eq(chdir(folder), 0);
     FILE *users = fopen("many.users", "w"), *yaml = fopen("many.yaml", "w");
-    for (int i = 0; i < 10001; i++)
+    for (int i = 0; i < 100001; i++)
         fprintf(users, "user-%d:%s\n", i, hash);
     fputs("links: {a: {interface: a}}\nlisteners: {main: {users-file: many.users}}\n", yaml);
     fclose(users);
     fclose(yaml);
-    snprintf(expected, sizeof expected, "%s/many.users:10001: more than 10000 users", folder);
+    snprintf(expected, sizeof expected, "%s/many.users:100001: more than 100000 users", folder);
     load_bad(all, "many.yaml", expected);
     unlink("many.users");
     unlink("many.yaml");
