@@ -5,22 +5,22 @@
 #include "dante_state.h"
 #include "import/import.h"
 #include "interfaces.h"
+#include "load.h"
 #include "options.h"
 #include "plugin/loader.h"
 #include "serve.h"
+#include "trial.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define EXIT_CONFIG 78
-
 static int dump_config(const struct options *o)
 {
     struct conf_errors errors = {0};
-    int status = host_check(o);
+    int status = load_check(o);
     if (status)
         return status;
-    struct config *config = host_config(o, &errors);
+    struct config *config = load_config(o, &errors);
     if (!config)
         return EXIT_CONFIG;
     config_dump(config, stdout);
@@ -33,7 +33,7 @@ static size_t plugin_path(const struct options *o, const char *const **path, str
 {
     struct conf_errors errors = {0};
     size_t n = loader_fallback_path(path);
-    *config = o->source == FROM_FILE ? host_config(o, &errors) : NULL;
+    *config = o->source == FROM_FILE ? load_config(o, &errors) : NULL;
     if (*config) {
         *path = (*config)->plugin_path;
         n = (*config)->n_plugin_path;
@@ -80,7 +80,7 @@ static int dump_plugin(const struct options *o)
 
 static int check(const struct options *o)
 {
-    int status = host_check(o);
+    int status = load_check(o);
     if (status == 0)
         printf("%s: ok\n", o->source == FROM_FILE ? o->file : "configuration");
     return status;

@@ -5,11 +5,8 @@
 #include "activation.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "interfaces.h"
+#include "load.h"
 #include "notify.h"
-#include "plugin/instance.h"
-#include "plugin/loader.h"
-#include "route/router.h"
 #include "run.h"
 #include "traffic/server.h"
 #include "trial.h"
@@ -22,8 +19,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define EXIT_CONFIG 78
-
 struct host {
     const struct options *options;
     struct loop *loop;
@@ -35,143 +30,6 @@ struct host {
     struct run_origin origin;
     int status; /* at the end */
 };
-
-/* ---- the configuration ---- */
-
-/* There was no memory to keep a mistake in: then that is what is said. */
-static bool errors_unkept(const struct conf_errors *errors)
-{
-    return errors->n == 0 && errors->n_more > 0;
-}
-
-static void errors_print(const struct conf_errors *errors)
-{
-    for (size_t i = 0; i < errors->n; i++)
-        fprintf(stderr, "%s\n", errors->line[i]);
-    if (errors_unkept(errors))
-        fputs("out of memory\n", stderr);
-}
-
-static struct config *auto_config(const struct options *o, const char *const *path, size_t n_path,
-                                  const struct plugin_source *plugins, struct conf_errors *errors)
-{
-    struct conf_command_line words = o->words;
-    const char *const *names = NULL;
-    char *why = NULL;
-    size_t why_len;
-    FILE *out = open_memstream(&why, &why_len);
-    int n = out ? interfaces_auto(&names, out) : -1;
-    if (out)
-        fclose(out);
-    struct config *config = NULL;
-    if (n > 0) {
-        words.link = names;
-        words.n_links = (size_t)n;
-        config = config_from_args(&words, path, n_path, plugins, errors);
-    } else {
-        conf_error(errors, NULL, "%s",
-                   n < 0 ? "cannot read this machine's interfaces and routes"
-                         : "no interface has a way out, so there is nothing to dispatch to:");
-        for (char *save = NULL, *line = strtok_r(why, "\n", &save); line;
-             line = strtok_r(NULL, "\n", &save))
-            conf_error(errors, NULL, "  %s", line);
-    }
-    free((void *)names);
-    free(why);
-    return config;
-}
-
-static struct config *config_make(const struct options *o, const struct plugin_source *plugins,
-                                  struct conf_errors *errors)
-{
-    const char *const *path;
-    size_t n = loader_fallback_path(&path);
-    switch (o->source) {
-    case FROM_FILE:
-        return config_load(o->file, path, n, plugins, errors);
-    case FROM_WORDS:
-        return config_from_args(&o->words, path, n, plugins, errors);
-    default:
-        return auto_config(o, path, n, plugins, errors);
-    }
-}
-
-struct config *host_config(const struct options *o, struct conf_errors *errors)
-{
-    return config_make(o, &loader_source, errors);
-}
-
-/* With the sockets of the service manager; a command has its own listener. */
-static struct config *config_to_serve(const struct options *o, struct conf_errors *errors)
-{
-    struct config *config = host_config(o, errors);
-    if (!config || o->command || activation_find(config, errors) == 0)
-        return config;
-    config_free(config);
-    return NULL;
-}
-
-static void errors_log(const struct conf_errors *errors)
-{
-    for (size_t i = 0; i < errors->n; i++)
-        log_line(LOG_ERROR, "config", "%s", errors->line[i]);
-    if (errors_unkept(errors))
-        log_line(LOG_ERROR, "config", "out of memory");
-}
-
-struct check {
-    const struct options *options;
-    bool reloading; /* a daemon's mistakes are log lines */
-};
-
-/* Loads everything and makes every plugin instance, as the start would. */
-static int try_config(void *ctx)
-{
-    const struct check *check = ctx;
-    const struct options *o = check->options;
-    if (check->reloading) {
-        log_child();
-        closefrom(STDERR_FILENO + 1); /* or connections that end meanwhile would stay open here */
-    }
-    struct conf_errors errors = {0};
-    struct trash trash = {0};
-    struct arena *arena = arena_new((size_t)64 << 20, -1);
-    if (o->action == ACTION_SERVE)
-        log_set_level(LOG_ERROR); /* what plugins have to say they say again at the real start */
-    const struct plugin_source plugins = {.find = loader_source.find, .examine = instance_examine};
-    struct config *config = config_make(o, &plugins, &errors);
-    log_set_level(LOG_ERROR); /* the same once more */
-    if (!arena)
-        conf_error(&errors, NULL, "out of memory");
-    struct router *router =
-        config && arena ? router_new(config, NULL, arena, &trash, &errors) : NULL;
-    if (router)
-        router_retract(router);
-    if (check->reloading)
-        errors_log(&errors);
-    else
-        errors_print(&errors);
-    int result = router ? 0 : EXIT_CONFIG;
-    router_free(router);
-    trash_empty(&trash);
-    arena_destroy(arena);
-    conf_errors_free(&errors);
-    return result;
-}
-
-/* Finding nothing to use is a failure of the machine, not a mistake in a configuration. */
-int host_check(const struct options *o)
-{
-    struct check check = {.options = o};
-    int status = trial_run(try_config, &check);
-    return o->source == FROM_AUTO && status == EXIT_CONFIG ? 1 : status;
-}
-
-static bool reload_check(const struct options *o)
-{
-    struct check check = {.options = o, .reloading = true};
-    return trial_run(try_config, &check) == 0;
-}
 
 /* ---- what is said at the start ---- */
 
@@ -262,8 +120,8 @@ static void reload(struct host *h)
     uint32_t workers = server_config(h->server)->workers;
     struct config *config = NULL;
     notify_reloading();
-    if (reload_check(h->options))
-        config = config_to_serve(h->options, &errors);
+    if (load_check_again(h->options))
+        config = load_served(h->options, &errors);
     if (config && config->workers != workers)
         log_line(LOG_WARN, "config", "workers: takes effect at the next start");
     if (config && server_apply(h->server, config, &errors) == 0) {
@@ -385,7 +243,7 @@ static void descriptors_raise(struct rlimit *before)
 static int host_begin(struct host *h)
 {
     struct conf_errors errors = {0};
-    struct config *config = config_to_serve(h->options, &errors);
+    struct config *config = load_served(h->options, &errors);
     int status = EXIT_CONFIG;
     if (config) {
         status = 1;
@@ -445,7 +303,7 @@ static int host_run(struct host *h)
 
 int host_serve(const struct options *o)
 {
-    int status = host_check(o);
+    int status = load_check(o);
     if (status)
         return status;
     struct host h = {.options = o, .loop = loop_new()};

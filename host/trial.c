@@ -13,7 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define EXIT_CONFIG 78
 #define TRIAL_SECONDS 10 /* far more than any plugin needs to start */
 
 /* Shared with the child. */

@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "route/monitor.h"
 #include "traffic/checks.h"
-#include "traffic/listen.h"
 #include "traffic/login.h"
 #include "traffic/session.h"
 #include "traffic/worker.h"
@@ -22,14 +21,9 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 /* Shared numbers of links and pools. Only touched pages cost memory. */
 #define ARENA_SIZE ((size_t)64 << 20)
-
-/* A client that has begun to connect is there after this, from nearly everywhere. */
-#define LEAVE_NS (100 * NS_PER_MS)
 
 /* Room for less than this is worth a word at the start. */
 #define FEW_SESSIONS 1000
@@ -151,115 +145,16 @@ static void links_watch(struct server *s, const struct router *router)
 
 /* ---- services ---- */
 
-static bool taken_over(const int *fd, size_t n, int candidate)
-{
-    for (size_t i = 0; i < n; i++)
-        if (fd[i] == candidate)
-            return true;
-    return false;
-}
-
-/* The open socket of an equal listener in the service before, or -1. Two on port 0 are equal and yet
- * have a socket each: `fd` are the n that have been taken over. */
-static int listener_reuse(const struct service *old, const struct conf_listener *l, const int *fd,
-                          size_t n)
-{
-    const struct config *config = old ? old->router->config : NULL;
-    for (size_t i = 0; config && i < config->n_listeners; i++)
-        if (addr_equal(&config->listener[i].listen, &l->listen) && !taken_over(fd, n, old->fd[i]))
-            return old->fd[i];
-    return -1;
-}
-
-/* No file of a socket stays behind that `keep` does not use; those of the service manager's are its
- * own. */
-static void files_remove(const struct service *service, const struct service *keep)
-{
-    for (size_t i = 0; i < service->router->config->n_listeners; i++)
-        if (service->fd[i] >= 0 && !service->router->config->listener[i].handed &&
-            !service_has_fd(keep, service->fd[i]))
-            listen_remove(service->fd[i]);
-}
-
-/* Frees a service and closes the listening sockets that `keep` does not use. */
-static void service_free(struct service *service, const struct service *keep)
-{
-    if (!service)
-        return;
-    for (size_t i = 0; service->fd && i < service->router->config->n_listeners; i++)
-        if (service->fd[i] >= 0 && !service_has_fd(keep, service->fd[i]))
-            close(service->fd[i]);
-    router_free(service->router);
-    free(service->acceptor);
-    free(service->fd);
-    free(service);
-}
-
-/* Room for the sockets, none of them open, and for all that wait on them. */
-static bool sockets_alloc(const struct server *s, struct service *new)
-{
-    size_t n = new->router->config->n_listeners;
-    new->acceptor = calloc(n * s->n_workers + 1, sizeof *new->acceptor);
-    new->fd = malloc((n + 1) * sizeof *new->fd);
-    if (!new->fd || !new->acceptor)
-        return false;
-    for (size_t i = 0; i < n; i++)
-        new->fd[i] = -1;
-    return true;
-}
-
-static int listeners_open(struct service *new, const struct service *old,
-                          struct conf_errors *errors)
-{
-    const struct config *config = new->router->config;
-    const int *own = old ? old->fd : NULL;
-    size_t n_own = old ? old->router->config->n_listeners : 0;
-    int failed = 0;
-    for (size_t i = 0; i < config->n_listeners; i++) {
-        new->fd[i] = listener_reuse(old, &config->listener[i], new->fd, i);
-        if (new->fd[i] >= 0)
-            listen_renew(&config->listener[i]);
-        else
-            new->fd[i] = listen_open(&config->listener[i], own, n_own, errors);
-        failed |= new->fd[i] < 0;
-    }
-    return failed ? -1 : 0;
-}
-
-static bool has_users(const struct config *config)
-{
-    for (size_t i = 0; i < config->n_listeners; i++)
-        if (config->listener[i].users)
-            return true;
-    return false;
-}
-
 /* Made when they are first needed, and kept. */
 static int logins_prepare(struct server *s, struct service *new, struct conf_errors *errors)
 {
-    if (!s->logins && has_users(new->router->config)) {
+    if (!s->logins && service_has_users(new)) {
         s->logins = logins_new(s->n_workers, clock_now_ns());
         if (!s->logins)
             conf_error(errors, NULL, "cannot verify logins: %s", strerror(errno));
     }
     new->logins = s->logins;
-    return s->logins || !has_users(new->router->config) ? 0 : -1;
-}
-
-/* Sockets that go: whoever is just connecting to one is still served, by the service before; who then
- * waits there is taken by worker_serve(). */
-static void listeners_leave(const struct service *old, const struct service *new)
-{
-    const struct timespec round_trip = {.tv_nsec = LEAVE_NS};
-    bool any = false;
-    for (size_t i = 0; old && i < old->router->config->n_listeners; i++) {
-        if (service_has_fd(new, old->fd[i]) || old->router->config->listener[i].handed)
-            continue;
-        listen_give_up(old->fd[i]);
-        any = true;
-    }
-    if (any)
-        nanosleep(&round_trip, NULL);
+    return s->logins || !service_has_users(new) ? 0 : -1;
 }
 
 /* False: not even one session fits. */
@@ -274,32 +169,35 @@ static bool room_share(const struct server *s, const struct service *new, struct
 static void service_discard(struct service *new, const struct service *old)
 {
     router_retract(new->router);
-    if (new->fd)
-        files_remove(new, old);
+    service_remove_files(new, old);
     service_free(new, old);
 }
 
-static struct service *service_new(struct server *s, struct config *config,
-                                   struct conf_errors *errors)
+static struct service *service_alloc(struct server *s, struct config *config,
+                                     struct conf_errors *errors)
 {
-    struct service *new = calloc(1, sizeof *new);
-    if (!new) {
-        config_free(config);
-        conf_error(errors, NULL, "out of memory");
-        return NULL;
-    }
     const struct router *old = s->service ? s->service->router : NULL;
-    new->router = router_new(config, old, s->arena, &s->trash, errors);
-    if (!new->router) {
-        free(new);
-        return NULL;
-    }
-    if (!sockets_alloc(s, new))
+    struct router *router = router_new(config, old, s->arena, &s->trash, errors);
+    struct service *new = router ? service_new(router, s->n_workers) : NULL;
+    if (router && !new) {
         conf_error(errors, NULL, "out of memory");
-    else if (!room_share(s, new, &(struct budget){0}))
+        router_retract(router);
+        router_free(router);
+    }
+    return new;
+}
+
+/* Everything new beside the old. */
+static struct service *service_build(struct server *s, struct config *config,
+                                     struct conf_errors *errors)
+{
+    struct service *new = service_alloc(s, config, errors);
+    if (!new)
+        return NULL;
+    if (!room_share(s, new, &(struct budget){0}))
         conf_error(errors, NULL, "%" PRIu64 " files leave no room for connections: " RAISE_FILES,
                    s->n_files);
-    else if (logins_prepare(s, new, errors) == 0 && listeners_open(new, s->service, errors) == 0)
+    else if (logins_prepare(s, new, errors) == 0 && service_listen(new, s->service, errors) == 0)
         return new;
     service_discard(new, s->service);
     return NULL;
@@ -318,13 +216,13 @@ static void say_room(const struct server *s)
 
 int server_apply(struct server *s, struct config *config, struct conf_errors *errors)
 {
-    struct service *new = service_new(s, config, errors);
+    struct service *new = service_build(s, config, errors);
     trash_empty(&s->trash); /* what a failure has dropped */
     if (!new)
         return -1;
     room_share(s, new, &s->budget);
     links_watch(s, new->router);
-    listeners_leave(s->service, new);
+    service_leave(s->service, new);
     router_publish(new->router);
     workers_order(s, order_serve, new);
     workers_order(s, order_accept, NULL);
@@ -392,11 +290,9 @@ void server_drain(struct server *s, bool taken_over, void (*drained)(void *ctx),
     checks_free(s->checks); /* who comes after us has its own */
     s->checks = NULL;
     if (s->service && !taken_over)
-        files_remove(s->service, NULL);
-    for (size_t i = 0; s->service && i < server_config(s)->n_listeners; i++) {
-        close(s->service->fd[i]);
-        s->service->fd[i] = -1;
-    }
+        service_remove_files(s->service, NULL);
+    if (s->service)
+        service_close(s->service);
     loop_wake(s->main_loop);
 }
 
@@ -501,7 +397,7 @@ void server_free(struct server *s)
     checks_free(s->checks);
     workers_end(s);
     if (s->service)
-        files_remove(s->service, NULL);
+        service_remove_files(s->service, NULL);
     service_free(s->service, NULL);
     trash_empty(&s->trash);
     arena_destroy(s->arena);

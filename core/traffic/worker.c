@@ -33,14 +33,6 @@
 #define PAUSE_NS (100 * NS_PER_MS)
 #define SHORTAGE_LOG_NS (10 * NS_PER_S)
 
-bool service_has_fd(const struct service *service, int fd)
-{
-    for (size_t i = 0; service && i < service->router->config->n_listeners; i++)
-        if (service->fd[i] == fd)
-            return true;
-    return false;
-}
-
 /* ---- messages ---- */
 
 void worker_send(struct worker *w, struct message *m)

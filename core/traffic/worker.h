@@ -6,10 +6,10 @@
 
 #include "base/slab.h"
 #include "route/env.h"
-#include "route/router.h"
 #include "traffic/budget.h"
 #include "traffic/loop.h"
 #include "traffic/relay.h"
+#include "traffic/service.h"
 #include "traffic/sources.h"
 
 #include <pthread.h>
@@ -23,27 +23,6 @@ struct message {
     struct message *next;
     void (*run)(struct worker *w, struct message *m);
 };
-
-/* A listening socket as one worker waits on it. */
-struct acceptor {
-    struct io_fd io;
-    struct worker *worker;
-    const struct conf_listener *conf;
-    struct pool *pool;
-    int pace; /* rounds that were full, see accept_ready() */
-};
-
-/* What all workers serve by: published by the server as a whole. Immutable, but for the acceptors,
- * which are one worker's each. */
-struct service {
-    struct router *router;
-    struct logins *logins;     /* shared by all services; NULL: nobody has had to log in yet */
-    int *fd;                   /* listening sockets, as router->config->listener */
-    struct acceptor *acceptor; /* as many for each worker, zeroed */
-};
-
-/* NULL: no. */
-bool service_has_fd(const struct service *service, int fd);
 
 struct worker {
     pthread_t thread;
