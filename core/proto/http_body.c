@@ -185,6 +185,13 @@ static size_t chunked(struct http_body_reader *b, const uint8_t *p, size_t len,
     }
 }
 
+uint64_t http_body_ahead(const struct http_body_reader *b)
+{
+    if (b->kind == HTTP_TO_END)
+        return UINT64_MAX;
+    return b->kind == HTTP_CHUNKED && b->state != HTTP_CHUNK_DATA ? 0 : b->left;
+}
+
 size_t http_body_next(struct http_body_reader *b, const uint8_t *p, size_t len,
                       enum http_piece *piece)
 {

@@ -46,6 +46,9 @@ struct http_body_reader {
 void http_body_begin(struct http_body_reader *body, enum http_body kind, uint64_t len,
                      uint64_t most);
 
+/* So many bytes that are next are data, whatever they are: p may be NULL for them. */
+uint64_t http_body_ahead(const struct http_body_reader *body);
+
 /* How many of these bytes are the next piece, of which kind; 0 with MORE, END, TOO_LARGE and BAD.
  * However the bytes are cut, the pieces come to the same. A body TO_END has no END of its own. */
 size_t http_body_next(struct http_body_reader *body, const uint8_t *p, size_t len,

@@ -31,6 +31,7 @@ static enum exchange_end up_stop(struct exchange *ex)
 {
     ex->up_stopped = true;
     ex->up.at = ex->up.ready; /* what is next may be another request */
+    relay_side_empty(ex->up.to);
     return EXCHANGE_GOES_ON;
 }
 

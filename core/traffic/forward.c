@@ -61,6 +61,7 @@ static void server_close(struct session *s)
     if (!f->pool)
         return;
     io_forget(io, &server_side(s)->io);
+    relay_side_empty(server_side(s));
     stream_close(&s->stream, io_now(io), server_side(s)->received, client_side(s)->received);
     s->stream = (struct stream){.fd = -1};
     *server_side(s) = (struct relay_side){.relay = &s->relay};

@@ -3,6 +3,7 @@
  */
 #include "traffic/lane.h"
 #include "proto/http_rewrite.h"
+#include "traffic/relay.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -45,7 +46,7 @@ void lane_empty(struct lane *l)
 
 void lane_rest(struct lane *l)
 {
-    if (lane_is_flushed(l) && lane_left(l) == 0) {
+    if (l->at == l->ready && lane_left(l) == 0) {
         lane_empty(l);
         return;
     }
@@ -69,7 +70,7 @@ static size_t lane_room(const struct lane *l)
     return room < most ? room : (size_t)most;
 }
 
-ssize_t lane_fill(struct lane *l)
+static ssize_t fill_buffer(struct lane *l)
 {
     if (lane_grow(l) < 0)
         return -ENOMEM;
@@ -77,6 +78,31 @@ ssize_t lane_fill(struct lane *l)
     ssize_t n = relay_side_receive(l->from, l->bytes + l->len, lane_room(l));
     if (n > 0)
         l->len += (size_t)n;
+    return n;
+}
+
+/* No byte behind the data may get into the pipe. */
+static ssize_t fill_pipe(struct lane *l, struct pipe *pipe)
+{
+    enum http_piece piece;
+    uint64_t ahead = http_body_ahead(&l->body);
+    if (pipe->most > ahead)
+        pipe->most = (size_t)ahead;
+    ssize_t n = relay_side_splice(l->from, l->to, pipe);
+    if (n == -EINVAL) /* this socket cannot */
+        return fill_buffer(l);
+    if (n > 0)
+        http_body_next(&l->body, NULL, (size_t)n, &piece);
+    return n;
+}
+
+ssize_t lane_fill(struct lane *l)
+{
+    bool splices =
+        l->bulk && lane_left(l) == 0 && !l->from->urgent && http_body_ahead(&l->body) >= BULK_BYTES;
+    struct pipe *pipe = splices ? pipes_take(l->from->relay->shared->pipes) : NULL;
+    ssize_t n = pipe ? fill_pipe(l, pipe) : fill_buffer(l);
+    l->bulk = n >= BULK_BYTES;
     return n;
 }
 
@@ -145,6 +171,8 @@ enum moved lane_flush(struct lane *l)
     size_t sent;
     if (lane_is_flushed(l))
         return MOVED;
+    if (relay_side_waits(l->to))
+        return relay_side_flush(l->to);
     if (l->to->blocked)
         return BLOCKED;
     enum moved m = relay_side_send(l->to, l->bytes + l->at, l->ready - l->at, &sent);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * lane.h: one direction of an exchange: heads and a body from one socket to the other, through one
- * buffer, which is there only while something is in it.
+ * buffer, which is there only while something is in it. Of a large body, what need not be looked at
+ * goes by a pipe.
  */
 #ifndef TRAFFIC_LANE_H
 #define TRAFFIC_LANE_H
@@ -18,11 +19,12 @@ struct lane {
     uint8_t *bytes; /* NULL: nothing is in it */
     size_t size, at, ready, next, len;
     struct http_body_reader body;
+    bool bulk;      /* the last read was large */
     bool no_chunks; /* of the body only the data is passed on */
 };
 
-/* Reads more; but of what is behind the body, which the next head is, no more than HTTP_HEAD_MAX.
- * Nothing may be ready. Returns as relay_side_receive(), or -ENOMEM. */
+/* Reads more, or has it wait for the other side in a pipe; but of what is behind the body, which the
+ * next head is, no more than HTTP_HEAD_MAX. Nothing may be ready. Returns as relay_side_receive(), or -ENOMEM. */
 ssize_t lane_fill(struct lane *lane);
 
 /* The same from memory, at the start; and what is to be sent first. Return 0, or -1: out of memory. */
@@ -51,7 +53,7 @@ enum moved lane_flush(struct lane *lane);
 
 static inline bool lane_is_flushed(const struct lane *lane)
 {
-    return lane->at == lane->ready;
+    return lane->at == lane->ready && !relay_side_waits(lane->to);
 }
 
 /* Gives back the memory that is not needed just now; all of it. */

@@ -16,9 +16,7 @@
 /* What may be moved one way before others get their turn: some 100 us of work. */
 #define TURN_BYTES (512 << 10)
 
-/* A read of so much is worth a pipe: below, copying costs less (measured: equal at 16 KiB). */
-#define BULK_BYTES 16384
-/* So many smaller reads in a row, and the flow is no bulk any more. */
+/* So many reads in a row of less than BULK_BYTES, and the flow is no bulk any more. */
 #define CALM 8
 
 /* How long the other side has to take what one had sent before it was reset. */
@@ -52,48 +50,6 @@ static enum moved send_or_keep(struct relay_side *to, const uint8_t *bytes, size
     return m;
 }
 
-static enum moved flush_pending(struct relay_side *to)
-{
-    size_t sent;
-    enum moved m = relay_side_send(to, to->pending + to->pending_off, to->pending_len, &sent);
-    to->pending_off += (uint32_t)sent;
-    to->pending_len -= (uint32_t)sent;
-    if (m == MOVED) {
-        free(to->pending);
-        to->pending = NULL;
-    }
-    return m;
-}
-
-/* That a part was taken does not say that there is no room for more: a process that is stopped or
- * suspended meanwhile leaves off in the middle. */
-static enum moved flush_pipe(struct relay_side *to)
-{
-    while (to->pipe->len) {
-        ssize_t n = pipe_drain(to->pipe, to->io.fd);
-        if (n <= 0)
-            return n == -EAGAIN ? relay_side_blocked(to) : BROKEN;
-    }
-    pipes_give(to->relay->shared->pipes, to->pipe);
-    to->pipe = NULL;
-    return MOVED;
-}
-
-static bool waits(const struct relay_side *to)
-{
-    return to->pending || to->pipe;
-}
-
-/* Writes what waits. MOVED: nothing does any more. */
-static enum moved flush(struct relay_side *to)
-{
-    if (!waits(to))
-        return MOVED;
-    if (to->blocked)
-        return BLOCKED;
-    return to->pending ? flush_pending(to) : flush_pipe(to);
-}
-
 /* ---- reading ---- */
 
 static enum moved read_ended(struct relay_side *from)
@@ -120,24 +76,18 @@ static enum moved pump_copied(struct relay_side *from)
     return send_or_keep(other(from), buffer, (size_t)n);
 }
 
-/* That a pipe was not filled does not say that the socket is empty: it takes a bounded number of
- * pieces, however small. */
 static enum moved pump_spliced(struct relay_side *from, struct pipe *pipe)
 {
     struct relay_side *to = other(from);
-    ssize_t n = pipe_fill(pipe, from->io.fd);
-    if (n <= 0) {
-        pipes_give(from->relay->shared->pipes, pipe);
-        if (n == -EINVAL)
-            from->calm = CALM; /* this socket cannot */
-        else
-            return n == 0 ? read_ended(from) : read_failed(from, (int)-n);
+    ssize_t n = relay_side_splice(from, to, pipe);
+    if (n == -EINVAL) {
+        from->calm = CALM;
         return MOVED;
     }
-    from->received += (uint64_t)n;
+    if (n <= 0)
+        return n == 0 ? read_ended(from) : read_failed(from, (int)-n);
     from->calm = n < BULK_BYTES ? from->calm + 1 : 0;
-    to->pipe = pipe;
-    return flush_pipe(to);
+    return relay_side_flush(to);
 }
 
 static enum moved pump(struct relay_side *from)
@@ -164,7 +114,7 @@ static enum moved move(struct relay_side *from)
 {
     struct relay_side *to = other(from);
     uint64_t enough = from->received + TURN_BYTES;
-    enum moved m = flush(to);
+    enum moved m = relay_side_flush(to);
     while (m == MOVED && from->readable && from->received < enough)
         m = pump(from);
     if (m == MOVED && from->readable)
@@ -177,7 +127,7 @@ static enum moved move(struct relay_side *from)
 /* A side that has gone may have sent something before: that still belongs to the other. */
 static void rescue(struct relay_side *from)
 {
-    while (flush(other(from)) == MOVED && !from->ended && pump_copied(from) == MOVED &&
+    while (relay_side_flush(other(from)) == MOVED && !from->ended && pump_copied(from) == MOVED &&
            from->readable)
         ;
 }
@@ -233,7 +183,7 @@ static void side_ready(struct io_fd *io, short revents)
     relay_side_told(s, revents);
     if (revents & POLLERR && !r->last_ns)
         r->last_ns = io_now(r->shared->io) + LAST_WORDS_NS;
-    if (revents & POLLERR && s->ended && !waits(other(s)))
+    if (revents & POLLERR && s->ended && !relay_side_waits(other(s)))
         relay_break(r);
     else
         relay_turn(r);
@@ -327,11 +277,7 @@ int relay_start(struct relay *r, struct relay_shared *shared, const struct relay
 static void side_stop(struct relay_side *s)
 {
     io_forget(s->relay->shared->io, &s->io);
-    free(s->pending);
-    s->pending = NULL;
-    if (s->pipe)
-        pipes_give(s->relay->shared->pipes, s->pipe);
-    s->pipe = NULL;
+    relay_side_empty(s);
 }
 
 void relay_stop(struct relay *r)

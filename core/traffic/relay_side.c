@@ -5,6 +5,7 @@
 #include "traffic/relay.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 /* Reads stop before an urgent byte, pipes get no further at all, and the byte itself would be passed
@@ -46,6 +47,63 @@ enum moved relay_side_send(struct relay_side *to, const uint8_t *bytes, size_t l
         return BROKEN;
     *sent = n < 0 ? 0 : (size_t)n;
     return *sent == len ? MOVED : relay_side_blocked(to);
+}
+
+static enum moved flush_pending(struct relay_side *to)
+{
+    size_t sent;
+    enum moved m = relay_side_send(to, to->pending + to->pending_off, to->pending_len, &sent);
+    to->pending_off += (uint32_t)sent;
+    to->pending_len -= (uint32_t)sent;
+    if (m == MOVED) {
+        free(to->pending);
+        to->pending = NULL;
+    }
+    return m;
+}
+
+/* That a part was taken does not say that there is no room for more: a process that is stopped or
+ * suspended meanwhile leaves off in the middle. */
+static enum moved flush_pipe(struct relay_side *to)
+{
+    while (to->pipe->len) {
+        ssize_t n = pipe_drain(to->pipe, to->io.fd);
+        if (n <= 0)
+            return n == -EAGAIN ? relay_side_blocked(to) : BROKEN;
+    }
+    pipes_give(to->relay->shared->pipes, to->pipe);
+    to->pipe = NULL;
+    return MOVED;
+}
+
+enum moved relay_side_flush(struct relay_side *to)
+{
+    if (!relay_side_waits(to))
+        return MOVED;
+    if (to->blocked)
+        return BLOCKED;
+    return to->pending ? flush_pending(to) : flush_pipe(to);
+}
+
+void relay_side_empty(struct relay_side *to)
+{
+    free(to->pending);
+    to->pending = NULL;
+    if (to->pipe)
+        pipes_give(to->relay->shared->pipes, to->pipe);
+    to->pipe = NULL;
+}
+
+ssize_t relay_side_splice(struct relay_side *from, struct relay_side *to, struct pipe *pipe)
+{
+    ssize_t n = pipe_fill(pipe, from->io.fd);
+    if (n > 0) {
+        from->received += (uint64_t)n;
+        to->pipe = pipe;
+    } else {
+        pipes_give(from->relay->shared->pipes, pipe);
+    }
+    return n;
 }
 
 ssize_t relay_side_receive(struct relay_side *from, uint8_t *buffer, size_t size)

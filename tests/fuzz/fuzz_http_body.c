@@ -27,11 +27,23 @@ static int is_over(const struct taken *t)
            t->last == HTTP_PIECE_TOO_LARGE;
 }
 
+/* Data that is known to be ahead is the next piece, and need not be looked at. */
+static void check_ahead(const struct taken *t, size_t have)
+{
+    enum http_piece piece;
+    struct http_body_reader blind = t->body;
+    uint64_t ahead = http_body_ahead(&blind);
+    size_t n = have - t->used < ahead ? have - t->used : (size_t)ahead;
+    if (n > 0)
+        require(http_body_next(&blind, NULL, n, &piece) == n && piece == HTTP_PIECE_DATA);
+}
+
 /* All pieces there are in the first `have` bytes. */
 static void take(struct taken *t, const uint8_t *p, size_t have)
 {
     size_t n;
     do {
+        check_ahead(t, have);
         n = http_body_next(&t->body, p + t->used, have - t->used, &t->last);
         require(t->used + n <= have);
         require((n == 0) == (t->last == HTTP_PIECE_MORE || is_over(t)));

@@ -78,6 +78,7 @@ static struct rig *rig_of(int type, const char *head, const char *rest, int room
     rig->pause.fire = on_pause;
     rig->relay.shared = rig->shared;
     rig->shared->io = loop_io(rig->loop);
+    rig->shared->pipes = pipes_new(1);
     for (int i = 0; i < 2; i++) {
         struct relay_side *side = &rig->relay.side[i];
         int pair[2];
@@ -109,12 +110,14 @@ static void rig_free(struct rig *rig)
     cr_expect(rig->ex.up.bytes == NULL && rig->ex.down.bytes == NULL);
     for (int i = 0; i < 2; i++) {
         io_forget(rig->shared->io, &rig->relay.side[i].io);
+        relay_side_empty(&rig->relay.side[i]);
         close(rig->relay.side[i].io.fd);
         if (rig->end[i] >= 0)
             close(rig->end[i]);
         free(rig->got[i].p);
     }
     loop_free(rig->loop);
+    pipes_free(rig->shared->pipes);
     free(rig->shared);
     free(rig->errand);
     free(rig);
@@ -223,6 +226,86 @@ Test(exchange, idle_it_holds_nothing)
     say_text(rig, 1, OK "Content-");
     cr_expect(rig->ex.down.bytes != NULL && rig->ex.down.size < 1024, "no more than has come");
     rig_free(rig);
+}
+
+/* Bytes that tell where they stand. */
+static char *large_body(size_t len)
+{
+    char *body = malloc(len + 1);
+    cr_assert_not_null(body);
+    for (size_t i = 0; i < len; i++)
+        body[i] = (char)('a' + i * 7919 / 13 % 26);
+    body[len] = 0;
+    return body;
+}
+
+/* Of several messages nothing but the body of the first may be taken for it. */
+Test(exchange, large_bodies_go_by_a_pipe)
+{
+    enum { LEN = 300000 };
+    static const struct {
+        const char *request, *head, *tail;
+        int speaker;
+        enum exchange_end how;
+    } table[] = {
+        {GET, OK "Content-Length: 300000\r\n", "", 1, EXCHANGE_DONE},
+        {GET, OK "Content-Length: 300001\r\n", "", 1, EXCHANGE_GOES_ON},
+        {GET, OK "Transfer-Encoding: chunked\r\n", "\r\n0\r\n\r\n", 1, EXCHANGE_DONE},
+        {GET, OK, "", 1, EXCHANGE_GOES_ON},
+        {"PUT http://a/ HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n", "", "", 0,
+         EXCHANGE_GOES_ON},
+    };
+    char *body = large_body(LEN);
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        struct rig *rig = rig_new(table[i].request, "");
+        const bool chunked = strstr(table[i].head, "chunked");
+        const int speaker = table[i].speaker;
+        turn(rig);
+        rig->got[1 - speaker].len = 0;
+        say_text(rig, speaker, table[i].head);
+        say_text(rig, speaker, speaker ? "\r\n" : "");
+        say_text(rig, speaker, chunked ? "493e0\r\n" : "");
+        say(rig, speaker, body, LEN);
+        say_text(rig, speaker, table[i].tail);
+        turn(rig);
+        cr_expect(eq(int, (int)rig->how, (int)table[i].how), "row %zu", i);
+        const struct text *got = &rig->got[1 - speaker];
+        const char *at = got->p + got->len - strlen(table[i].tail) - LEN;
+        cr_expect(got->len >= LEN && memcmp(at, body, LEN) == 0, "row %zu", i);
+        cr_expect(pipes_trim(rig->shared->pipes) > 0, "row %zu: by a pipe", i);
+        rig_free(rig);
+    }
+    free(body);
+}
+
+Test(exchange, what_is_stuck_in_the_pipe_waits_in_memory)
+{
+    enum { LEN = 390000 };
+    struct rig *rig = rig_new(GET, "");
+    struct relay_side *to = &rig->relay.side[0];
+    char *body = large_body(LEN);
+    size_t said = 0;
+    int room = 32768;
+    cr_assert(setsockopt(to->io.fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
+    turn(rig);
+    say_text(rig, 1, OK "Content-Length: 390000\r\n\r\n");
+    int client = rig->end[0];
+    rig->end[0] = -1; /* it does not read */
+    for (int i = 0; i < 20; i++) {
+        ssize_t n = send(rig->end[1], body + said, LEN - said, MSG_NOSIGNAL);
+        said += n > 0 ? (size_t)n : 0;
+        turn(rig);
+    }
+    cr_assert(to->pipe && to->blocked && said > 0);
+    cr_expect(relay_rest(&rig->relay) == 0 && relay_rest(&rig->relay) == 0);
+    cr_expect(to->pending && !to->pipe);
+    rig->end[0] = client;
+    say(rig, 1, body + said, LEN - said);
+    turn(rig);
+    cr_expect(eq(int, (int)rig->how, EXCHANGE_DONE));
+    cr_expect(strcmp(rig->got[0].p + rig->got[0].len - LEN, body) == 0);
+    rig_free(rig);
+    free(body);
 }
 
 Test(exchange, what_is_behind_the_request_stays)
