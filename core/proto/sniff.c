@@ -45,11 +45,11 @@ const char *sniff_refusal(enum sniff kind, size_t *len)
     static const char http[] =
         "HTTP/1.1 501 Not Implemented\r\n"
         "Content-Type: text/plain; charset=utf-8\r\n"
-        "Content-Length: 114\r\n"
+        "Content-Length: 127\r\n"
         "Connection: close\r\n"
         "\r\n"
         "This port is a proxy that does not speak HTTP.\n"
-        "Set it as a SOCKS5 proxy (socks5h://ADDRESS:PORT) in your program.\n";
+        "Set it as a SOCKS proxy in your program: socks5h://ADDRESS:PORT, or socks4a://.\n";
     static const char tls[] =
         "HTTP/1.1 400 Bad Request\r\n"
         "Content-Type: text/plain; charset=utf-8\r\n"

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * dante.c: the parser of Dante's configuration.
- *
- * A setting ends where its line does, or the next one on that line begins: at a keyword and a
- * colon. A comment runs to the end of its line, a backslash there joins the next one.
  */
 #include "dante.h"
+#include "scan.h"
 
 #include <string.h>
 
 struct parser {
     struct conf_memory *memory;
-    const char *at, *end;
-    unsigned line;
+    struct scan s;
     struct dante_error *error;
 };
 
@@ -21,112 +18,9 @@ static int fail(struct parser *p, unsigned line, const char *text)
     return -1;
 }
 
-/* ---- characters ---- */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v';
-}
-
-static char peek(const struct parser *p, size_t ahead)
-{
-    return (size_t)(p->end - p->at) > ahead ? p->at[ahead] : '\0';
-}
-
-/* Blanks, and line ends behind a backslash. */
-static void skip_blanks(struct parser *p)
-{
-    for (;;) {
-        if (is_blank(peek(p, 0))) {
-            p->at++;
-        } else if (peek(p, 0) == '\\' && peek(p, 1) == '\n') {
-            p->at += 2;
-            p->line++;
-        } else {
-            return;
-        }
-    }
-}
-
-/* The rest of the line as well, if it is a comment, and all empty lines. */
-static void skip_lines(struct parser *p)
-{
-    for (;;) {
-        skip_blanks(p);
-        if (peek(p, 0) == '#')
-            while (p->at < p->end && *p->at != '\n')
-                p->at++;
-        if (peek(p, 0) != '\n')
-            return;
-        p->at++;
-        p->line++;
-    }
-}
-
-static size_t name_len(const struct parser *p)
-{
-    static const char letters[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    size_t len = 0;
-    while (peek(p, len) && strchr(letters, peek(p, len)))
-        len++;
-    return len;
-}
-
-static size_t word_len(const struct parser *p)
-{
-    size_t len = 0;
-    while (p->at + len < p->end && !is_blank(p->at[len]) && !strchr("\n{}#", p->at[len]))
-        len++;
-    return len;
-}
-
-static bool word_is(const struct parser *p, size_t len, const char *word)
-{
-    return len == strlen(word) && memcmp(p->at, word, len) == 0;
-}
-
-/* ---- keywords ---- */
-
-/* `redirect from` and `bounce to` are keywords of two words. */
-static size_t second_word(const struct parser *p, size_t len)
-{
-    struct parser next = *p;
-    if (!word_is(p, len, "redirect") && !word_is(p, len, "bounce"))
-        return len;
-    next.at += len;
-    skip_blanks(&next);
-    size_t more = name_len(&next);
-    return word_is(&next, more, "from") || word_is(&next, more, "to")
-               ? (size_t)(next.at - p->at) + more
-               : len;
-}
-
-/* The bytes of a keyword, if one begins here; `*behind`: to where its value begins. A word that no
- * keyword is counts as one if a colon ends it, so that it can be reported. */
-static size_t keyword_len(const struct parser *p, size_t *behind)
-{
-    struct parser next = *p;
-    size_t len = second_word(p, name_len(p));
-    if (len == 0 || word_is(p, len, "port"))
-        return 0;
-    next.at += len;
-    if (len > 9 && memcmp(next.at - 9, "mtu-error", 9) == 0 && keyword_find(p->at, len)) {
-        *behind = len; /* the only one without a value */
-        return len;
-    }
-    skip_blanks(&next);
-    bool colon = peek(&next, 0) == ':';
-    bool word_ends = peek(&next, 1) == '\0' || strchr(" \t\r\n", peek(&next, 1));
-    if (!colon || !(word_ends || keyword_find(p->at, len)))
-        return 0;
-    *behind = (size_t)(next.at - p->at) + 1;
-    return len;
-}
-
 static char *name_copy(struct parser *p, size_t len)
 {
-    char *name = memory_text(p->memory, p->at, len);
+    char *name = memory_text(p->memory, p->s.at, len);
     for (char *blank = name; blank && (blank = strpbrk(blank, "\t\r\\\n"));)
         *blank = ' ';
     return name;
@@ -151,35 +45,11 @@ static enum key key_of(const struct keyword *keyword, const struct dante_item *b
 
 /* ---- settings ---- */
 
-static bool value_ends(const struct parser *p)
-{
-    size_t behind;
-    return p->at == p->end || strchr("\n#{}", *p->at) || keyword_len(p, &behind) > 0;
-}
-
-/* The words up to where the setting ends, with one blank between; returns their length. `out` may be
- * NULL. */
-static size_t words_copy(struct parser *p, char *out)
-{
-    size_t len = 0;
-    for (skip_blanks(p); !value_ends(p); skip_blanks(p)) {
-        size_t word = word_len(p);
-        if (len && out)
-            out[len] = ' ';
-        len += len > 0;
-        if (out)
-            memcpy(out + len, p->at, word);
-        len += word;
-        p->at += word;
-    }
-    return len;
-}
-
 static char *words_take(struct parser *p)
 {
-    struct parser ahead = *p;
-    char *value = memory_alloc(p->memory, words_copy(&ahead, NULL) + 1);
-    words_copy(p, value);
+    struct scan ahead = p->s;
+    char *value = memory_alloc(p->memory, scan_value(&ahead, NULL) + 1);
+    scan_value(&p->s, value);
     return value;
 }
 
@@ -187,11 +57,11 @@ static char *words_take(struct parser *p)
 static char *line_take(struct parser *p)
 {
     size_t len = 0;
-    skip_blanks(p);
-    while (p->at + len < p->end && p->at[len] != '\n')
+    scan_blanks(&p->s);
+    while (p->s.at + len < p->s.end && p->s.at[len] != '\n')
         len++;
-    p->at += len;
-    return memory_text(p->memory, p->at - len, len);
+    p->s.at += len;
+    return memory_text(p->memory, p->s.at - len, len);
 }
 
 static bool is_place(enum key key)
@@ -239,16 +109,16 @@ static int words_check(struct parser *p, const struct keyword *keyword,
 static int setting_take(struct parser *p, const struct dante_item *block, size_t len, size_t behind,
                         struct dante_item *item)
 {
-    const struct keyword *keyword = keyword_find(p->at, len);
+    const struct keyword *keyword = keyword_find(p->s.at, len);
     const char *name = name_copy(p, len);
     if (!keyword)
-        return fail(p, p->line, memory_printf(p->memory, "unknown keyword \"%s\"", name));
+        return fail(p, p->s.line, memory_printf(p->memory, "unknown keyword \"%s\"", name));
     if (!(keyword->where & where_of(block)))
-        return fail(p, p->line, memory_printf(p->memory, "%s does not belong here", name));
-    item->line = p->line;
+        return fail(p, p->s.line, memory_printf(p->memory, "%s does not belong here", name));
+    item->line = p->s.line;
     item->key = key_of(keyword, block);
     item->why = keyword->why;
-    p->at += behind;
+    p->s.at += behind;
     item->value = strcmp(keyword->name, "libwrap") == 0 ? line_take(p) : words_take(p);
     if (!item->value)
         return fail(p, 0, NULL);
@@ -266,11 +136,11 @@ static int setting_take(struct parser *p, const struct dante_item *block, size_t
 /* Takes a word if it is that one, and what parts it from the next. */
 static bool word_take(struct parser *p, const char *word)
 {
-    size_t len = name_len(p);
-    if (!word_is(p, len, word))
+    size_t len = scan_name(&p->s);
+    if (!scan_is(&p->s, len, word))
         return false;
-    p->at += len;
-    skip_blanks(p);
+    p->s.at += len;
+    scan_blanks(&p->s);
     return true;
 }
 
@@ -293,10 +163,10 @@ static bool header_take(struct parser *p, struct dante_item *block)
         block->pass = word_take(p, "pass");
     if (rule && !block->pass && !word_take(p, "block"))
         return false;
-    skip_lines(p);
-    if (peek(p, 0) != '{')
+    scan_lines(&p->s);
+    if (scan_peek(&p->s, 0) != '{')
         return false;
-    p->at++;
+    p->s.at++;
     return true;
 }
 
@@ -350,7 +220,7 @@ static int items_take(struct parser *p, struct dante_item *block, struct dante_i
 
 static int block_take(struct parser *p, const struct dante_item *outer, struct dante_item *block)
 {
-    block->line = p->line;
+    block->line = p->s.line;
     if (outer || !header_take(p, block))
         return fail(p, block->line,
                     outer ? "a keyword and a colon are expected"
@@ -367,17 +237,17 @@ static int items_take(struct parser *p, struct dante_item *block, struct dante_i
 {
     for (struct dante_item **last = first;; last = &(*last)->next) {
         size_t behind, len;
-        skip_lines(p);
-        if (p->at == p->end)
+        scan_lines(&p->s);
+        if (p->s.at == p->s.end)
             return block ? fail(p, block->line, "this block is not closed") : 0;
-        if (*p->at == '}' && block) {
-            p->at++;
+        if (*p->s.at == '}' && block) {
+            p->s.at++;
             return 0;
         }
         *last = memory_alloc(p->memory, sizeof **last);
         if (!*last)
-            return fail(p, p->line, NULL);
-        len = keyword_len(p, &behind);
+            return fail(p, p->s.line, NULL);
+        len = scan_keyword(&p->s, &behind);
         if ((len ? setting_take(p, block, len, behind, *last) : block_take(p, block, *last)) < 0)
             return -1;
     }
@@ -386,7 +256,7 @@ static int items_take(struct parser *p, struct dante_item *block, struct dante_i
 int dante_parse(struct conf_memory *memory, const char *text, size_t len, struct dante_item **first,
                 struct dante_error *error)
 {
-    struct parser p = {memory, text, text + len, 1, error};
+    struct parser p = {memory, {text, text + len, 1}, error};
     const char *nul = memchr(text, '\0', len);
     *first = NULL;
     if (nul)

@@ -281,6 +281,54 @@ def old_refuses(t, code, at_once):
     check("link: a: not used" in host.log(), "where the other gets through the first has failed")
 
 
+def _after_request(data, end=None):
+    """Reads the request, says `data`, and ends as `end` says."""
+
+    def misbehave(self, conn):
+        self.read_request(conn)
+        conn.sendall(data)
+        if end:
+            end(conn)
+
+    return misbehave
+
+
+GRANT4 = b"\0\x5a" + bytes(6)
+BROKEN4 = [
+    ("answers in version 4", _after_request(b"\4\x5a" + bytes(6)), True),
+    ("answers SOCKS5", _after_request(b"\5\0" + bytes(8)), True),
+    ("answers zeros", _after_request(bytes(8)), True),
+    ("ends inside its answer", _after_request(GRANT4[:7]), False),
+    ("ends after the request", _after_request(b""), False),
+    ("resets after the request", _after_request(b"", servers.reset), False),
+]
+
+
+@table("version 4a: by way of the other, where one", BROKEN4)
+def old_broken(t, misbehave, blamed):
+    w = World(t)
+    told = w.serve(servers.tell)
+    up = Upstream4(w.a.ns)
+    up.misbehave = misbehave
+    service = Service(t, up, [("up", w.a.ns, w.a.gw)])
+    host = Host(t, config({"a": "dialer: socks, version: 4a, server: %s:%d"
+                           % (w.a.gw, service.port), "b": "interface: b0"}))
+    equal(client.links_of(12, host.addr, TARGET, told.port), "b" * 12, "links")
+    check(len(up.requests) >= (1 if blamed else 5), "how often it was asked", up.requests)
+    equal("not used" in host.log(), blamed, "was it put out of use?")
+
+
+@case("version 4a: the answer and the first payload in one segment")
+def old_glued(t):
+    w = World(t, "a")
+    up = Upstream4(w.a.ns)
+    up.misbehave = _after_request(GRANT4 + b"a 0 0\nhello")
+    port = Service(t, up, [("up", w.a.ns, w.a.gw)]).port
+    host = Host(t, args=["-lport", "PORT", "socks4a://%s:%d" % (w.a.gw, port)])
+    with client.connect(host.addr, TARGET, 80) as c:
+        equal(c.take_all(), b"a 0 0\nhello", "payload glued to the answer")
+
+
 # ---- who resolves ----
 
 @table("resolve", [("remote is the default", ""), ("remote", ", resolve: remote"),
