@@ -51,8 +51,10 @@ void log_start(void)
     }
 }
 
+/* The thread that was writing when this one was forked is not here. */
 void log_child(void)
 {
+    __atomic_store_n(&log_busy, false, __ATOMIC_RELAXED);
     if (log_fd == STDERR_FILENO)
         return;
     log_fd = STDERR_FILENO;
@@ -95,11 +97,10 @@ static bool loss_told(void)
     return true;
 }
 
-/* Lines of several threads go one after the other, as nothing here waits for a reader. Whoever finds
- * it busy for long was forked from a thread that was writing, and goes on. */
+/* Lines of several threads go one after the other, as nothing here waits for a reader. */
 static void line_out(const char *line, size_t len)
 {
-    for (int i = 0; i < 1000 && __atomic_exchange_n(&log_busy, true, __ATOMIC_ACQUIRE); i++)
+    while (__atomic_exchange_n(&log_busy, true, __ATOMIC_ACQUIRE))
         sched_yield();
     bool sent = (log_lost == 0 || loss_told()) && line_sent(line, len);
     log_lost += !sent;

@@ -15,7 +15,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG }; /* the same numbers
  * at once is lost, and counted. Before, lines wait for it. [main, before other threads] */
 void log_start(void);
 
-/* In a child process, before it closes what it has inherited: lines go to standard error itself. */
+/* In a child process, before it logs or closes what it has inherited: lines go to standard error
+ * itself. */
 void log_child(void);
 
 /* From here on each line goes to `sink` instead, len bytes without a line break; NULL: to standard

@@ -374,11 +374,8 @@ enum state forward_next(struct session *s)
 void forward_drain(struct session *s, bool at_once)
 {
     s->forward->exchange.closing = true;
-    if (s->state != KEPT || !at_once)
-        return;
-    server_close(s);
-    s->state = session_linger(s);
-    session_settle(s);
+    if (s->state == KEPT && at_once)
+        session_close(s);
 }
 
 void forward_free(struct session *s)

@@ -13,7 +13,7 @@ import time
 
 from lib import client, dns, host, http, peers, servers, tap, world
 from lib.shim import FailMalloc
-from lib.tap import case, check, equal, matches, table
+from lib.tap import case, check, equal, matches, table, within
 
 BIG = 1 << 20
 H = "Host: other\r\n"
@@ -711,6 +711,21 @@ def drained(t):
     got = b.answer()
     equal((got.body, http.value(got.fields, "Connection")), (b"slow", "close"), "the answer")
     equal(h.wait(), 0, "the status")
+
+
+@case("TERM: clients between two requests are not waited for")
+def not_waited_for(t):
+    w, h = start(t, more="timeouts: {drain: 30s}")
+    origin = http.Origin(w)
+    idle_ones = [Browser(t, h) for _ in range(3)]
+    for b in idle_ones:
+        b.get(origin.url())
+    at = time.monotonic()
+    h.term()
+    equal(h.wait(), 0, "the status")  # though none of them closes
+    within(1.5, at, "the end")
+    for b in idle_ones:
+        equal(b.ended(), "fin", "what they see")
 
 
 @case("USR2: a kept client is told with its next answer, and then makes a new connection")
