@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * fuzz_handshake.c: all that a client may say before its connection is relayed, in every
- * protocol. The first byte says what the listener speaks and whether it has users, the second how
- * the rest is cut: whole and in pieces it comes to the same.
+ * protocol. The first byte says what the listener speaks, whether it has users, and a bound for
+ * bodies, the second how the rest is cut: whole and in pieces it comes to the same.
  */
 #include "base/addr.h"
 #include "fuzz/cuts.h"
@@ -106,14 +106,15 @@ static void check_answers(const struct handshake *hs)
     }
 }
 
-/* Two things depend on how much has come, on purpose: of a body known to be malformed the server
- * sees nothing at all; and what is behind a CONNECT that lacks a login may be for the tunnel. */
+/* Two things depend on how much has come, on purpose: of a body known to be malformed or too large
+ * the server sees nothing at all; and what is behind a CONNECT that lacks a login may be for the tunnel. */
 static int may_differ(const struct outcome *whole, const struct outcome *cut)
 {
     if (whole->hs->protocol != &client_http || whole->turn != TURN_REFUSE)
         return 0;
     const struct errand *errand = cut->hs->errand;
-    bool unsound = whole->code == HTTP_BAD_REQUEST && errand && errand->body == HTTP_CHUNKED;
+    bool refused = whole->code == HTTP_BAD_REQUEST || whole->code == HTTP_CONTENT_TOO_LARGE;
+    bool unsound = refused && errand && errand->body == HTTP_CHUNKED;
     bool login = whole->code == HTTP_LOGIN_NEEDED || whole->code == HTTP_TOO_MANY ||
                  whole->code == HTTP_UNAVAILABLE;
     return unsound || (whole->hs->login && login);
@@ -130,6 +131,7 @@ static void require_same(const struct outcome *whole, const struct outcome *cut)
         return;
     require(whole->used == cut->used);
     require(addr_equal(&whole->hs->dest, &cut->hs->dest));
+    require(!whole->hs->errand || whole->hs->errand->body_len <= whole->hs->body_max);
     require(same_errand(whole->hs->errand, cut->hs->errand));
     check_answers(whole->hs);
 }
@@ -146,8 +148,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct trash trash = {0};
     struct pool pool = {0};
     const struct conf_users users = {0};
-    const struct conf_listener listener = {
-        .name = "main", .protocols = kinds[data[0] % 4], .users = data[0] & 4 ? &users : NULL};
+    const struct conf_listener listener = {.name = "main",
+                                           .protocols = kinds[data[0] % 4],
+                                           .users = data[0] & 4 ? &users : NULL,
+                                           .max_request_body = data[0] & 8 ? 20 : 0};
     uint32_t seeds[] = {data[1], 0};
     ref_init(&pool.ref, &trash, kept);
     whole.hs = handshake_new(&listener, &pool, 0);

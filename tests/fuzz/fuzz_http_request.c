@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * fuzz_http_request.c: the head of a request. The first byte says how the rest is cut; what is
- * passed on to a server must be one request, to the same host, with the same body.
+ * passed on to a server must be one request, to the same host, with the same body, also to a reader
+ * of its own.
  */
 #include "base/addr.h"
 #include "fuzz/cuts.h"
+#include "fuzz/plain.h"
 #include "proto/http_rewrite.h"
 
 static int read_in_pieces(const uint8_t *p, size_t len, uint32_t seed, struct http_request *r)
@@ -60,12 +62,15 @@ static void check_fields(const struct http_request *r, const struct http_request
 
 static void check_rewritten(const struct http_request *r, size_t head_len)
 {
-    static uint8_t out[HTTP_REWRITE_MAX];
+    static uint8_t out[HTTP_REWRITE_MAX + 1];
     struct http_request passed;
     struct http_scan scan = {0};
     struct dp_addr to;
     size_t len = http_rewrite_request(r, out);
     require(len <= head_len + HTTP_REWRITE_GROWTH);
+    out[len] = '\0';
+    const struct plain_head plain = plain_request((const char *)out);
+    require(plain.codings == (r->body == HTTP_CHUNKED) && plain.length == r->body_len);
     if (len >= HTTP_HEAD_MAX || r->fields.n > HTTP_FIELDS_MAX - 5)
         return; /* more than we would take ourselves */
     require(http_request(out, len, &scan, &passed) == (int)len);

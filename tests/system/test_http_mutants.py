@@ -4,6 +4,7 @@
 request, what reaches the server reads the same for every server; whatever becomes of an answer, no
 part of it is taken for the next one."""
 
+import contextlib
 import random
 import re
 import threading
@@ -46,15 +47,24 @@ ANSWERS = [
 ]
 
 
+def place(rng, text, bit):
+    """Where to put it: a line mostly between lines, else mostly where names and values end."""
+    what = rng.random()
+    if bit.endswith(b"\r\n") and what < 0.7:
+        ends = [m.end() for m in re.finditer(rb"\r\n", text)]
+    elif what < 0.9:
+        ends = [m.start() + rng.choice((0, 0, 1)) for m in re.finditer(rb"[\r\n:;, ]", text)]
+    else:
+        ends = range(len(text))
+    return max(1, rng.choice(ends))  # the first byte says which protocol it is
+
+
 def mutant(rng, seeds, address):
     """A seed after one to three changes."""
     text = rng.choice(seeds).replace(b"%s", address)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        # Mostly where lines, names and values begin and end.
-        places = [m.start() for m in re.finditer(rb"[\r\n:;, ]", text)]
-        at = rng.choice(places) if rng.random() < 0.8 else rng.randrange(len(text))
-        at = max(1, at + rng.choice((0, 0, 1)))  # the first byte says which protocol it is
         bit = rng.choice(BITS).replace(b"%s", address)
+        at = place(rng, text, bit)
         cut = rng.choice((0, 0, 0, 1, 2))
         text = text[:at] + bit + text[at + cut:]
     return text
@@ -84,6 +94,13 @@ class Origin:
                 self.faults.append((fault, said))
 
 
+def say(c, text):
+    """All there is, and the end; one that has been refused by then may have been closed."""
+    with contextlib.suppress(OSError):
+        c.send(text)
+        c.finish()
+
+
 def answers(text):
     """Their status codes; a stream of bytes that is nothing else."""
     codes = []
@@ -107,8 +124,7 @@ def try_mutants(t, number, seed):
         text = mutant(rng, SEEDS, address)
         before = origin.requests
         with client.Client(h.addr) as c:
-            c.send(text)
-            c.finish()
+            say(c, text)
             _, got = c.ended()
         try:
             found = answers(got)
@@ -121,6 +137,15 @@ def try_mutants(t, number, seed):
     check(codes.get(200, 0) > number // 20 and codes.get(400, 0) > number // 4,
           "some are served, many refused", codes)
     check(set(codes) <= {0, 200, 400, 405, 408, 417, 431, 501, 502, 504, 505}, "which answers", codes)
+
+
+def plain(answer, text):
+    """One length at most, and no byte that may end a line."""
+    framing = [(n, v) for n, v in answer.fields if n.encode() in http_strict.FRAMING]
+    check(len(framing) < 2 and dict(framing).get("transfer-encoding", "chunked") == "chunked",
+          "the length of an answer, of %r" % text, answer)
+    for _, value in answer.fields + [("", answer.reason)]:
+        check(not re.search(r"[\0-\x08\x0a-\x1f\x7f]", value), "a field, of %r" % text, value)
 
 
 @case("whatever is changed in an answer, the next one is no part of it")
@@ -138,13 +163,13 @@ def answers_changed(t):
     ends = {}
     for i, text in enumerate(said):
         with client.Client(h.addr) as c:
-            c.send("".join("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % origin.url("/%s?%d" % (path, i))
+            say(c, "".join("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % origin.url("/%s?%d" % (path, i))
                            for path in "mn").encode())
-            c.finish()
             reader, got = http.Reader(c.sock), []
             try:
                 while len(got) < 2:
                     answer = http.answer(reader)
+                    plain(answer, text)
                     if answer.status >= 200:
                         got.append(answer)
                 rest = reader.rest()
