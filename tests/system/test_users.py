@@ -178,7 +178,7 @@ def no_way_round(t, says, hears):
 def pages(t):
     _p, host = start(t)
     url = "http://127.0.0.1:%d" % host.port
-    for path, word in (("/", b"dispatch"), ("/proxy.pac", b"FindProxyForURL")):
+    for path, word in (("/", b"dispatch"), ("/proxy.pac", b'return "PROXY ')):
         check(word in subprocess.run(["curl", "-sS", "--noproxy", "*", url + path], check=True,
                                      stdout=subprocess.PIPE).stdout, path)
 
