@@ -33,16 +33,22 @@ void run_listen(struct config *config, struct conf_listener *own)
     own->n_proxies = 0;
     own->unix_proxies = false;
     own->users = NULL;
+    if (own->protocols != PROTO_RAW)
+        own->protocols = PROTO_SOCKS5 | PROTO_SOCKS4 | PROTO_HTTP;
     config->listener = own;
     config->n_listeners = 1;
 }
 
 /* ---- the environment ---- */
 
-/* Some programs read the one, some the other; of http_proxy many take the small one only. */
-static const char *const proxy_names[] = {
-    "ALL_PROXY",  "all_proxy",  "HTTPS_PROXY", "https_proxy",
-    "HTTP_PROXY", "http_proxy", "FTP_PROXY",   "ftp_proxy",
+/* Some programs read the one, some the other; of http_proxy many take the small one only. Many speak
+ * no SOCKS, so where it can be HTTP, it is. */
+static const struct {
+    const char *name;
+    bool http;
+} proxies[] = {
+    {"ALL_PROXY", false}, {"all_proxy", false}, {"HTTPS_PROXY", true}, {"https_proxy", true},
+    {"HTTP_PROXY", true}, {"http_proxy", true}, {"FTP_PROXY", false},  {"ftp_proxy", false},
 };
 
 /* The loopback is no destination of the proxy's: programs are to go there themselves, if the user
@@ -51,35 +57,35 @@ static char *const direct[] = {"NO_PROXY=localhost,127.0.0.1,::1",
                                "no_proxy=localhost,127.0.0.1,::1"};
 
 struct environment {
-    char proxy[LENGTH(proxy_names)][80];
+    char proxy[LENGTH(proxies)][80];
     char **variable; /* NULL-terminated; to be freed */
 };
 
 static bool is_proxy(const char *variable)
 {
     size_t len = strcspn(variable, "=");
-    for (size_t i = 0; i < LENGTH(proxy_names); i++)
-        if (strlen(proxy_names[i]) == len && memcmp(variable, proxy_names[i], len) == 0)
+    for (size_t i = 0; i < LENGTH(proxies); i++)
+        if (strlen(proxies[i].name) == len && memcmp(variable, proxies[i].name, len) == 0)
             return true;
     return false;
 }
 
-static bool environment_make(struct environment *e, const struct dp_addr *proxy)
+static bool environment_make(struct environment *e, const struct dp_addr *proxy, bool http)
 {
     size_t n = 0;
     char text[ADDR_TEXT];
     while (environ[n])
         n++;
-    e->variable = calloc(n + LENGTH(proxy_names) + LENGTH(direct) + 1, sizeof *e->variable);
+    e->variable = calloc(n + LENGTH(proxies) + LENGTH(direct) + 1, sizeof *e->variable);
     if (!e->variable)
         return false;
     n = 0;
     for (char **v = environ; *v; v++)
         if (!is_proxy(*v))
             e->variable[n++] = *v;
-    for (size_t i = 0; i < LENGTH(proxy_names); i++) {
-        snprintf(e->proxy[i], sizeof e->proxy[i], "%s=socks5h://%s", proxy_names[i],
-                 addr_text(proxy, text));
+    for (size_t i = 0; i < LENGTH(proxies); i++) {
+        snprintf(e->proxy[i], sizeof e->proxy[i], "%s=%s://%s", proxies[i].name,
+                 http && proxies[i].http ? "http" : "socks5h", addr_text(proxy, text));
         e->variable[n++] = e->proxy[i];
     }
     bool said = getenv("NO_PROXY") || getenv("no_proxy");
@@ -145,12 +151,12 @@ int run_spawn(pid_t *pid, const char *file, char *const *argv, char *const *envi
     return err;
 }
 
-int run_start(char *const *argv, const struct dp_addr *proxy, const struct run_origin *origin,
-              struct loop *loop)
+int run_start(char *const *argv, const struct dp_addr *proxy, bool http,
+              const struct run_origin *origin, struct loop *loop)
 {
     struct environment e;
     signals_take(loop);
-    int err = environment_make(&e, proxy)
+    int err = environment_make(&e, proxy, http)
                   ? run_spawn(&command, argv[0], argv, e.variable, NULL, origin)
                   : ENOMEM;
     free(e.variable);

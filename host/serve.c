@@ -278,7 +278,8 @@ static int host_attend(struct host *h)
     say_ready(h);
     upgrade_say_ready();
     if (h->options->command)
-        return run_start(h->options->command, &proxy, &h->origin, h->loop);
+        return run_start(h->options->command, &proxy, h->own.protocols & PROTO_HTTP, &h->origin,
+                         h->loop);
     signals_start(h->loop);
     notify_ready();
     return 0;

@@ -98,6 +98,22 @@ def by_links(t, words, links):
     equal((status, out), (0, links), "exit status, links; it said:\n" + err)
 
 
+@case("wget, which speaks no SOCKS, goes by the links", needs=["wget"])
+def no_socks(t):
+    p = place(t)
+    status, out, err = run("b0", "--run", "wget", "-qO-", url(p))
+    equal((status, out), (0, "b"), "exit status, link; it said:\n" + err)
+
+
+@case("a listener of one protocol: the command's port speaks them all", needs=["curl"])
+def all_protocols(t):
+    p = place(t)
+    path = t.file("dispatch.yaml", config({"b": "interface: b0"}, listen="127.0.0.1:8080",
+                                          listener=", protocols: [socks4]"))
+    status, out, err = run("-c", path, "--run", "curl", "-sS", url(p))
+    equal((status, out), (0, "b"), "exit status, link; it said:\n" + err)
+
+
 @table("curl goes by the links for each kind of URL and variable",
        [(x, x) for x in ("all_proxy", "ALL_PROXY", "http_proxy")], needs=["curl"])
 def by_variable(t, name):
@@ -114,8 +130,8 @@ def by_variable(t, name):
 def names(t):
     p = place(t)
     p.world.resolv_conf("nameserver 10.0.9.9\n")
-    status, _out, err = run("b0", "-v", "--run", "curl", "-sS", "http://name.test/")
-    equal(status, 97, "curl's exit status for what a proxy could not do: " + err)
+    status, _out, err = run("b0", "-v", "--run", "curl", "-sS", "https://name.test:80/")
+    equal(status, 56, "curl's exit status for what a proxy could not do: " + err)
     matches(r"session: .*dest=name\.test:80 .*code=04", err, "the name was asked of the proxy")
 
 
@@ -147,11 +163,12 @@ def variables(t):
     equal(status, 0, "exit status")
     seen = dict(x.split("=", 1) for x in out.split("\0")[:-1])
     equal(len(seen), out.count("\0"), "each variable is there once")
-    proxy = seen["ALL_PROXY"]
-    matches(r"\Asocks5h://127\.0\.0\.1:\d+\Z", proxy, "the proxy")
+    proxy = matches(r"\Asocks5h://(127\.0\.0\.1:\d+)\Z", seen["ALL_PROXY"], "the proxy")[1]
     wanted = env_of({"LATER": given["LATER"]})
     for name in NAMES:
-        wanted[name] = "localhost,127.0.0.1,::1" if name in ("no_proxy", "NO_PROXY") else proxy
+        scheme = "http" if name.lower().startswith("http") else "socks5h"
+        wanted[name] = "%s://%s" % (scheme, proxy)
+    wanted["NO_PROXY"] = wanted["no_proxy"] = "localhost,127.0.0.1,::1"
     equal(seen, wanted, "the environment")
 
 
