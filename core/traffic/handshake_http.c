@@ -67,11 +67,11 @@ static void page(struct refusal *refusal, bool head, const char *type, const cha
            &(struct http_answer){.status = HTTP_OK, .type = type, .body = body, .head = head});
 }
 
-/* Browsers try the ways in this order; none of them goes round the proxy. */
+/* Browsers try the ways in this order; none of them goes round the proxy. By SOCKS none can log in. */
 static void pac(const struct handshake *hs, const char *own, bool head, struct refusal *refusal)
 {
     char socks[OWN_MAX + 10] = "";
-    if (hs->speaks & PROTO_SOCKS5)
+    if (hs->speaks & PROTO_SOCKS5 && !hs->login)
         snprintf(socks, sizeof socks, "SOCKS5 %.*s; ", OWN_MAX, own);
     page(refusal, head, "application/x-ns-proxy-autoconfig",
          "function FindProxyForURL(url, host) {\n    return \"%sPROXY %s\";\n}\n", socks, own);

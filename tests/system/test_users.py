@@ -181,8 +181,9 @@ def pages(t):
     _p, host = start(t)
     url = "http://127.0.0.1:%d" % host.port
     for path, word in (("/", b"dispatch"), ("/proxy.pac", b"FindProxyForURL")):
-        check(word in subprocess.run(["curl", "-sS", "--noproxy", "*", url + path], check=True,
-                                     stdout=subprocess.PIPE).stdout, path)
+        said = subprocess.run(["curl", "-sS", "--noproxy", "*", url + path], check=True,
+                              stdout=subprocess.PIPE).stdout
+        check(word in said and b"SOCKS" not in said, "no browser logs in by SOCKS", said)
 
 
 @table("curl", [
