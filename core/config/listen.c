@@ -21,6 +21,12 @@ static bool listen_unix(const struct option_scope *scope, const struct tree_node
                         struct dp_addr *listen)
 {
     const char *path = node->text + strlen(UNIX);
+    if (*path == '@') {
+        option_error(scope, node, "listen",
+                     "a name without a file (@...) is anybody's to connect to: give a path; "
+                     "./@... is a file");
+        return false;
+    }
     if (*path && strlen(node->text) == node->len)
         path = option_path(scope, path);
     if (path && *path && addr_from_path(listen, path) == 0)

@@ -28,12 +28,43 @@ struct reading {
 
 /* ---- hashes ---- */
 
+/* What stands behind the method must be something to begin with, or nobody could ever log in. */
+
+static const char digits64[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/* Its parameters, and a salt. */
+static bool is_yescrypt(const char *text)
+{
+    size_t n = strspn(text, digits64);
+    return n > 0 && text[n] == '$' && strchr(text + n + 1, '$');
+}
+
+/* Perhaps a number of rounds, from 1000 to 999,999,999. */
+static bool is_sha(const char *text)
+{
+    static const char key[] = "rounds=";
+    const char *number = text + strlen(key);
+    if (strncmp(text, key, strlen(key)) != 0)
+        return true;
+    size_t n = strspn(number, "0123456789");
+    return n >= 4 && n <= 9 && number[0] != '0' && number[n] == '$';
+}
+
+/* Two digits for the number of rounds, 04 to 31. */
+static bool is_bcrypt(const char *text)
+{
+    int cost = strspn(text, "0123456789") == 2 ? (text[0] - '0') * 10 + text[1] - '0' : 0;
+    return cost >= 4 && cost <= 31 && strrchr(text, '$') == text + 2;
+}
+
 /* Those of crypt(5) that are strong enough, with the length of what stands behind the last `$`. */
 static const struct {
     const char *prefix;
     size_t tail_len;
+    bool (*is_sound)(const char *text);
 } methods[] = {
-    {"$y$", 43}, {"$6$", 86}, {"$5$", 43}, {"$2b$", 53}, {"$2y$", 53},
+    {"$y$", 43, is_yescrypt}, {"$6$", 86, is_sha},     {"$5$", 43, is_sha},
+    {"$2b$", 53, is_bcrypt},  {"$2y$", 53, is_bcrypt},
 };
 
 static bool is_hash(const char *text)
@@ -45,9 +76,10 @@ static bool is_hash(const char *text)
         if (*c <= ' ' || *c >= 0x7f || strchr("*!;\\", *c))
             return false;
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
-        size_t len = strlen(methods[i].prefix);
+        size_t len = strlen(methods[i].prefix), tail_len = methods[i].tail_len;
         if (strncmp(text, methods[i].prefix, len) == 0)
-            return tail >= text + len && strlen(tail + 1) == methods[i].tail_len;
+            return tail >= text + len && strlen(tail + 1) == tail_len &&
+                   strspn(tail + 1, digits64) == tail_len && methods[i].is_sound(text + len);
     }
     return false;
 }
