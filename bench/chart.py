@@ -16,6 +16,8 @@ PANELS = [
     ("Time to first byte", "µs", [("ttfb", "p50")]),
     ("Memory of an idle connection", "KiB", [("idle", "user"), ("idle", "kernel")]),
     ("System calls per connection", "", [("calls", "count")]),
+    ("CPU per HTTP CONNECT, 64 at once", "µs", [("http-tunnel-64", "cpu")]),
+    ("CPU per plain HTTP request, 100 connections", "µs", [("http-get-100-flat", "cpu")]),
 ]
 
 STYLE = """

@@ -105,7 +105,8 @@ def measure(options, place):
     rounds = options.rounds or sizes.rounds
     names = measures.chosen(options.measure.split(",") if options.measure else [])
     bench = measures.Bench(place, build.load(place.dir), sizes)
-    found = peers_chosen(options, *peers.copied(place, options.host, options.plugins, options.module))
+    copies = peers.copied(place, options.host, options.plugins, options.module)
+    found = peers_chosen(options, *copies)
     results = report.Results([p.name for p in found])
     if os.getloadavg()[0] > 0.5:
         tell("others use the processors (load average %.1f): the figures will be off"

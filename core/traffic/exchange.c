@@ -50,8 +50,8 @@ static enum exchange_end up_refuse(const struct exchange *ex, enum exchange_end 
     return ex->answered || !lane_is_flushed(&ex->down) ? EXCHANGE_BROKEN : why;
 }
 
-/* Looks for more to send. Returns whether there is a next step. */
-static bool up_look(struct exchange *ex, enum exchange_end *end)
+/* Looks for more to send, in what has been read first. Returns whether there is a next step. */
+static bool up_look(struct exchange *ex, uint64_t enough, enum exchange_end *end)
 {
     struct lane *up = &ex->up;
     enum http_piece piece = lane_body(up);
@@ -63,7 +63,7 @@ static bool up_look(struct exchange *ex, enum exchange_end *end)
         *end = up_refuse(ex, EXCHANGE_MISFRAMED);
     else if (piece == HTTP_PIECE_TOO_LARGE)
         *end = up_refuse(ex, EXCHANGE_TOO_LARGE);
-    else if (!ex->up_over && up->from->readable)
+    else if (!ex->up_over && up->from->readable && up->from->received < enough)
         *end = up_read(ex);
     else
         return false;
@@ -80,7 +80,7 @@ static enum exchange_end up_turn(struct exchange *ex)
             return up_stop(ex);
         if (m == NO_MEMORY)
             return EXCHANGE_NO_MEMORY;
-        if (m == BLOCKED || ex->up_over || ex->up.from->received >= enough || !up_look(ex, &end))
+        if (m == BLOCKED || ex->up_over || !up_look(ex, enough, &end))
             return end;
     }
     return end;
@@ -180,7 +180,7 @@ static enum exchange_end down_read(struct exchange *ex)
 }
 
 /* The same as of up. What has come of the body leaves with the head. */
-static bool down_look(struct exchange *ex, enum exchange_end *end)
+static bool down_look(struct exchange *ex, uint64_t enough, enum exchange_end *end)
 {
     bool found = !ex->answered && head_look(ex, end) > 0;
     if (ex->answered && !ex->down_over)
@@ -189,7 +189,7 @@ static bool down_look(struct exchange *ex, enum exchange_end *end)
         return false;
     if (found)
         return true;
-    if (!ex->down.from->readable)
+    if (!ex->down.from->readable || ex->down.from->received >= enough)
         return false;
     *end = down_read(ex);
     return *end == EXCHANGE_GOES_ON;
@@ -205,8 +205,7 @@ static enum exchange_end down_turn(struct exchange *ex)
             return EXCHANGE_BROKEN;
         if (m == NO_MEMORY)
             return EXCHANGE_NO_MEMORY;
-        if (m == BLOCKED || ex->down_over || ex->down.from->received >= enough ||
-            !down_look(ex, &end))
+        if (m == BLOCKED || ex->down_over || !down_look(ex, enough, &end))
             return end;
     }
 }

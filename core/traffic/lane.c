@@ -88,7 +88,7 @@ static ssize_t fill_pipe(struct lane *l, struct pipe *pipe)
     uint64_t ahead = http_body_ahead(&l->body);
     if (pipe->most > ahead)
         pipe->most = (size_t)ahead;
-    ssize_t n = relay_side_splice(l->from, l->to, pipe);
+    ssize_t n = relay_side_pour(l->from, l->to, pipe);
     if (n == -EINVAL) /* this socket cannot */
         return fill_buffer(l);
     if (n > 0)

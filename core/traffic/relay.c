@@ -79,7 +79,7 @@ static enum moved pump_copied(struct relay_side *from)
 static enum moved pump_spliced(struct relay_side *from, struct pipe *pipe)
 {
     struct relay_side *to = other(from);
-    ssize_t n = relay_side_splice(from, to, pipe);
+    ssize_t n = relay_side_pour(from, to, pipe);
     if (n == -EINVAL) {
         from->calm = CALM;
         return MOVED;

@@ -94,7 +94,7 @@ void relay_side_empty(struct relay_side *to)
     to->pipe = NULL;
 }
 
-ssize_t relay_side_splice(struct relay_side *from, struct relay_side *to, struct pipe *pipe)
+ssize_t relay_side_pour(struct relay_side *from, struct relay_side *to, struct pipe *pipe)
 {
     ssize_t n = pipe_fill(pipe, from->io.fd);
     if (n > 0) {

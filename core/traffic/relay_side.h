@@ -63,6 +63,6 @@ ssize_t relay_side_receive(struct relay_side *from, uint8_t *buffer, size_t size
 /* The same by an empty pipe, which waits to be written to `to` then, or is given back. That it was not
  * filled does not say that the socket is empty: it takes a bounded number of pieces, however small.
  * -EINVAL: this socket cannot. */
-ssize_t relay_side_splice(struct relay_side *from, struct relay_side *to, struct pipe *pipe);
+ssize_t relay_side_pour(struct relay_side *from, struct relay_side *to, struct pipe *pipe);
 
 #endif

@@ -32,6 +32,9 @@
 #define REFUSED_NS (2 * NS_PER_S)
 #define DRAIN_READS 8 /* in one go, of what it sends meanwhile */
 
+/* What crypt(5) may take for a password, with a few others before it. */
+#define VERDICT_NS NS_PER_S
+
 struct dp_addr session_client(const struct session *s)
 {
     struct dp_addr addr;
@@ -269,12 +272,12 @@ static void login_over(struct login *l, void *ctx)
     session_settle(s);
 }
 
-/* Returns whether the verdict is there. */
+/* Returns whether the verdict is there. Its turn must come so early that it is there in time. */
 static bool log_in(struct session *s)
 {
     struct dp_addr client = session_client(s);
-    if (!login_ask(s->hs->login, s->worker, s->hs->listener, &client, s->timer.at_ns, login_over,
-                   s))
+    if (!login_ask(s->hs->login, s->worker, s->hs->listener, &client, s->timer.at_ns - VERDICT_NS,
+                   login_over, s))
         return false;
     take_pool(s);
     return true;

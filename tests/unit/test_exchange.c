@@ -8,13 +8,15 @@
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define LENGTH(table) (sizeof(table) / sizeof *(table))
-#define ROOM 400000
+#define ROOM 700000
 
 struct text {
     char *p;
@@ -44,6 +46,8 @@ static void on_ready(struct io_fd *io, short revents)
 {
     struct relay_side *s = (struct relay_side *)((char *)io - offsetof(struct relay_side, io));
     struct rig *rig = (struct rig *)((char *)s->relay - offsetof(struct rig, relay));
+    if (revents == POLLOUT && !s->blocked)
+        return; /* TCP tells of room where there was none only */
     relay_side_told(s, revents);
     if (rig->how == EXCHANGE_GOES_ON)
         exchange_go(&rig->ex);
@@ -228,6 +232,14 @@ Test(exchange, idle_it_holds_nothing)
     rig_free(rig);
 }
 
+/* Room for that many bytes at once, as far as this user may have it. */
+static void room_make(int fd, int len)
+{
+    int most = 2 * len;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &most, sizeof most) < 0)
+        cr_assert(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &most, sizeof most) == 0);
+}
+
 /* Bytes that tell where they stand. */
 static char *large_body(size_t len)
 {
@@ -276,6 +288,27 @@ Test(exchange, large_bodies_go_by_a_pipe)
         rig_free(rig);
     }
     free(body);
+}
+
+/* The last read of a turn may find all there is. */
+Test(exchange, nothing_is_left_unseen_at_the_end_of_a_turn)
+{
+    for (size_t len = 500000; len < 620000; len += 5000) {
+        static const char last[] = "\r\n0\r\n\r\n";
+        char head[64], *body = large_body(len);
+        struct rig *rig = rig_new(GET, "");
+        room_make(rig->end[1], ROOM);
+        room_make(rig->relay.side[0].io.fd, ROOM);
+        turn(rig);
+        snprintf(head, sizeof head, OK "Transfer-Encoding: chunked\r\n\r\n%zx\r\n", len);
+        const struct iovec parts[] = {
+            {head, strlen(head)}, {body, len}, {(char *)last, strlen(last)}};
+        cr_assert(eq(sz, (size_t)writev(rig->end[1], parts, 3), parts[0].iov_len + len + 7));
+        turn(rig);
+        cr_expect(eq(int, (int)rig->how, EXCHANGE_DONE), "%zu", len);
+        rig_free(rig);
+        free(body);
+    }
 }
 
 Test(exchange, what_is_stuck_in_the_pipe_waits_in_memory)
