@@ -110,12 +110,16 @@ static int connect_wait(struct chain *c)
 static int connect_start(struct chain *c)
 {
     const struct dp_addr *to = &c->stage[0].target;
+    const struct link *tunnel = c->plan->tunnel[0];
     struct dp_addr local;
+    int err = tunnel ? guard_server(c->env, tunnel, to) : DP_OK;
+    if (err != DP_OK)
+        return err;
     int fd = socket_open(c->plan->bottom, addr_family(to), SOCK_STREAM, &local);
     if (fd < 0)
         return fd;
     c->fd = fd;
-    int err = c->plan->n_targets == 1 ? guard(c, &local) : DP_OK;
+    err = c->plan->n_targets == 1 ? guard(c, &local) : DP_OK;
     if (err != DP_OK)
         return err;
     if (c->env->made)

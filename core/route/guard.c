@@ -3,6 +3,8 @@
  */
 #include "route/guard.h"
 #include "base/addr.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "route/socket.h"
 
 /* Loopback or all addresses: either way it reaches this host. */
@@ -37,4 +39,14 @@ int guard_check(const struct dial_env *env, const struct permit *permit, const s
     if (!is_here(to))
         return DP_OK;
     return local && local->salen && addr_is_loopback(local) ? DP_OK : DP_ERR_DENIED;
+}
+
+int guard_server(const struct dial_env *env, const struct link *link, const struct dp_addr *server)
+{
+    static struct log_rate rate;
+    if (!is_own_listener(env, server))
+        return DP_OK;
+    log_rated(&rate, 10 * NS_PER_S, LOG_WARN, "link",
+              "%s: its server is a port of this program itself", link->name);
+    return DP_ERR_LINK;
 }

@@ -13,4 +13,8 @@
 int guard_check(const struct dial_env *env, const struct permit *permit, const struct dp_addr *to,
                 const struct dp_addr *local);
 
+/* DP_OK or DP_ERR_LINK: by a link whose server is a listener of this program a connection would go
+ * round until no descriptor is left. */
+int guard_server(const struct dial_env *env, const struct link *link, const struct dp_addr *server);
+
 #endif

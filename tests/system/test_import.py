@@ -347,8 +347,8 @@ def allow(t, rules, nets, speaks=None):
     lines = rules.split("\n")
     conf += "\n".join(sorted(lines, key=lambda x: " {" in x or x.startswith("proxyprotocol")))
     out = imported(t, conf + "\n")
-    found = matches(r"listen: 10.0.1.1:1080(?:, protocols: (\[.*\]))?, pool: all, allow: (\[.*\])\}",
-                    out, "listener")
+    found = matches(r"listen: 10.0.1.1:1080(?:, protocols: (\[.*\]))?, pool: all, "
+                    r"allow: (\[.*\])\}", out, "listener")
     equal(found.groups(), (speaks, nets or "[%s]" % NOBODY), "protocols, networks\n" + out)
 
 

@@ -323,6 +323,29 @@ def own_wildcard_listener(t):
         p.served(c)
 
 
+@table("a link to the host's own port is no way out", [
+    ("by SOCKS", "127.0.0.1", "127.0.0.1", "dialer: socks"),
+    ("by HTTP", "127.0.0.1", "127.0.0.1", "dialer: http"),
+    ("where it listens on all addresses", "0.0.0.0", "10.0.1.1", "dialer: socks"),
+    ("of raw bytes", "127.0.0.1", "127.0.0.1", None),
+])
+def own_port(t, listen, server, dialer):
+    place(t)
+    port = world.free_port(listen)
+    if dialer:
+        host = Host(t, config({"me": "%s, server: %s:%d" % (dialer, server, port)},
+                              listen=listen + ":PORT", listener=", allow: [127.0.0.0/8, 10.0.0.0/8]"),
+                    port=port)
+    else:
+        host = Host(t, args=["-lport", "PORT", "-tunnel", "%s:%d" % (server, port)], port=port)
+    with Client(("127.0.0.1", port)) as c:
+        started = time.monotonic()
+        c.send(b"\5\1\0" + request(TARGET, 80))
+        equal(c.ended()[1][:4], b"\5\0\5\1" if dialer else b"", "the answer")
+        within(AT_ONCE_S, started, "the answer")
+    matches("its server is a port of this program itself", host.log(), "why")
+
+
 @case("a link on loopback may reach loopback")
 def loopback_link(t):
     p = place(t)
