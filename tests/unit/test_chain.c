@@ -85,7 +85,7 @@ static const struct guard_row {
     {TUNNEL, "192.0.2.1", true, DP_ERR_DENIED},
     {TUNNEL_NAMES, "127.0.0.1", false, DP_ERR_DENIED},
     {TUNNEL_NAMES, "localhost", false, DP_OK}, /* its server's own, not ours */
-    {RAW, "127.0.0.1", true, DP_OK},           /* nobody asks for the destination */
+    {RAW, "127.0.0.1", false, DP_OK},          /* nobody asks for the destination */
 };
 
 static const struct fake_name here[] = {
@@ -358,6 +358,35 @@ Test(chain, the_first_server_is_out_of_reach)
     cr_expect(eq(int, dp_blame(w.err), DP_LINK));
     cr_expect(eq(u32, fake_stat(&w, "b")->fails, 2));
     close_world(&w, "refused");
+}
+
+/* A connection by it would go round; what a tunnel finds at that address is another host's. */
+Test(chain, a_server_that_is_our_own_listener)
+{
+    struct dp_addr server;
+    char own[ADDR_TEXT], hop[ADDR_TEXT];
+    int fd = fake_listen("127.0.0.1", 16, &server);
+    for (int raw = 0; raw <= 1; raw++) {
+        struct fake_world w = {.raw = raw,
+                               .listeners = {own},
+                               .link = {{.name = "a", .shape = FAKE_TUNNEL, .hop = own}}};
+        closed_port("127.0.0.1", own);
+        fake_world_open(&w);
+        run(&w, "192.0.2.1:80");
+        cr_expect(eq(int, w.err, DP_ERR_LINK), "raw %d", raw);
+        cr_expect(eq(u32, fake_stat(&w, "a")->fails, 1));
+        close_world(&w, "own");
+    }
+    struct fake_world w = {
+        .listeners = {own},
+        .link = {{.name = "low", .shape = FAKE_TUNNEL, .hop = hop, .outside = true},
+                 {.name = "a", .shape = FAKE_TUNNEL, .via = "low", .hop = own}}};
+    addr_text(&server, hop);
+    fake_world_open(&w);
+    run(&w, "192.0.2.1:80");
+    cr_expect(eq(int, w.err, DP_OK), "by a tunnel");
+    close_world(&w, "via");
+    close(fd);
 }
 
 static const struct fake_name servers[] = {
