@@ -29,6 +29,7 @@ configured_address() { configured address --enable-sanitizers=address,undefined;
 run_address() { configured_address && check check-unit; }
 run_hostile() { configured_address && check check-system; }
 run_memory() { configured plain --enable-werror && check check-memory; }
+run_msan() { configured msan CC=clang --enable-sanitizers=memory && check check-parsers; }
 configured_thread() { configured thread --enable-sanitizers=thread; }
 run_thread() {
     configured_thread && check check-race &&

@@ -18,6 +18,7 @@ chmod 1777 "$work/reports" # some tests run the host as nobody
 export ASAN_OPTIONS="log_path=$work/reports/address:detect_stack_use_after_return=1"
 export LSAN_OPTIONS="suppressions=$here/lsan.supp:print_suppressions=0"
 export UBSAN_OPTIONS="log_path=$work/reports/undefined:print_stacktrace=1"
+export MSAN_OPTIONS="log_path=$work/reports/memory"
 export TSAN_OPTIONS="log_path=$work/reports/thread:second_deadlock_stack=1"
 
 limit=120

@@ -3,10 +3,12 @@
 """Few descriptors, many clients, signals, a sudden death and a start on the same port."""
 
 import signal
+import socket
+import struct
 import threading
 import time
 
-from lib import client, servers, tap, world
+from lib import client, http, servers, tap, world
 from lib.client import Client
 from lib.host import Host, config
 from lib.tap import case, check, equal, table, wait_for, within
@@ -21,6 +23,7 @@ class Place:
         self.told = self.world.serve(servers.tell)
         self.held = self.world.serve(servers.tell_and_hold, threaded=False)
         self.echoed = self.world.serve(servers.tell_and_echo)
+        self.origin = http.Origin(self.world)
 
 
 place = tap.shared(Place)
@@ -126,14 +129,38 @@ def held_idle(t):
         equal(c.take(1), b"x", "a byte for each")
 
 
-@case("1,500 in a row leave no descriptor and no memory behind")
-def in_a_row(t):
+def one_socks4(host, p):
+    with Client(host.addr) as c:
+        c.send(struct.pack(">BBH", 4, 1, p.told.port) + socket.inet_aton(TARGET) + b"me\0")
+        equal(c.take(2), b"\0\x5a", "the answer")
+
+
+def one_connect(host, p):
+    with Client(host.addr) as c:
+        c.send(b"CONNECT %s:%d HTTP/1.1\r\n\r\n" % (TARGET.encode(), p.told.port))
+        equal(c.take(12), b"HTTP/1.1 200", "the answer")
+
+
+def one_kept(host, p):
+    """Two plain requests."""
+    with Client(host.addr) as c:
+        reader = http.Reader(c.sock)
+        for _ in range(2):
+            c.send(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % p.origin.url().encode())
+            equal(http.answer(reader).status, 200, "the answer")
+
+
+@table("1,500 in a row leave no descriptor and no memory behind", [
+    ("SOCKS5", lambda host, p: equal(client.ask(host.addr, TARGET, p.told.port), 0, "reply")),
+    ("SOCKS4", one_socks4), ("CONNECT", one_connect), ("plain HTTP", one_kept),
+], long=("SOCKS4", "CONNECT"))
+def in_a_row(t, one):
     p = place(t)
     host = Host(t, config({"a": "interface: a0", "b": "interface: b0"}))
 
     def some(count):
-        got = client.together(count, lambda _: client.ask(host.addr, TARGET, p.told.port), 8)
-        equal([g for g in got if g != 0], [], "failures")
+        got = client.together(count, lambda _: one(host, p), 8)
+        equal([g for g in got if g], [], "failures")
         wait_for("all descriptors are back", lambda: host.fds() <= host.fds_ready, 10)
 
     some(500)
@@ -155,6 +182,67 @@ def come_and_go(t):
             leave(c)
             t.defer(c.close)
     wait_for("all descriptors are back", lambda: host.fds() <= host.fds_ready + 3, 15)
+
+
+LONG = b"a" * 200
+DENIED = b"GET http://no.test/ HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW_HEAD = b"GET http://10.9.9.9/ HTTP/1.1\r\nHost: x\r\nX: " + LONG
+
+# Where they connect to, what they send at once, and what byte by byte.
+SLOW = {
+    "SOCKS5 greeting": ("main", b"", b"\5\xff" + LONG),
+    "SOCKS5 request": ("main", b"\5\1\0", b"\5\1\0\3\xff" + LONG),
+    "SOCKS5 login": ("users", b"\5\1\2", b"\1\xff" + LONG),
+    "SOCKS4 user": ("main", b"", b"\4\1\0\x50\1\2\3\4" + LONG),
+    "SOCKS4a name": ("main", b"", b"\4\1\0\x50\0\0\0\1\0" + LONG),
+    "CONNECT": ("main", b"", b"CONNECT 10.9.9.9:80 HTTP/1.1\r\nX: " + LONG),
+    "a plain request": ("main", b"", SLOW_HEAD),
+    "the next after 407": ("users", DENIED, SLOW_HEAD),
+    "the next after 403": ("main", DENIED, SLOW_HEAD),
+    "PROXY version 1": ("behind", b"", b"PROXY TCP4 198.51.100.7 127.0.0.1 40000 " + b"1" * 60),
+    "PROXY version 2": ("behind", b"", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\xff" + LONG),
+    "behind PROXY": ("behind", b"PROXY UNKNOWN\r\n", b"\5\xff" + LONG),
+}
+
+
+def dribble(c, data):
+    """Sends a byte each 50 ms until it is closed; how long that takes."""
+    started = time.monotonic()
+    c.sock.settimeout(0.05)
+    for i in range(len(data)):
+        try:
+            c.send(data[i:i + 1])
+            while c.sock.recv(4096):
+                pass
+            break
+        except TimeoutError:
+            pass
+        except OSError:
+            break
+    return time.monotonic() - started
+
+
+@case("clients that dribble, in each protocol and phase, have the handshake's time and no more")
+def dribbles(t):
+    place(t)
+    ports = {where: world.free_port() for where in ("users", "behind")}
+    t.file("who", "me:$5$rounds=1000$salt$oacEarljCLl1hnwSHaKByNaFLSC8faCZtGSPISXgwZ.\n")
+    listeners = ("  users: {listen: 127.0.0.1:%d, pool: all, users-file: who}\n"
+                 "  behind: {listen: 127.0.0.1:%d, pool: all, proxy-protocol: [127.0.0.1]}\n"
+                 "links:\n" % tuple(ports.values()))
+    host = Host(t, config(ONE, more="rules: [{host: no.test, action: deny}]\n"
+                          "timeouts: {handshake: 1s}").replace("links:\n", listeners, 1))
+    names = list(SLOW)
+
+    def one(i):
+        where, first, rest = SLOW[names[i]]
+        with Client(("127.0.0.1", ports.get(where, host.port))) as c:
+            c.send(first)
+            return dribble(c, rest)
+
+    took = dict(zip(names, client.together(len(names), one)))
+    wrong = {name: x for name, x in took.items() if not isinstance(x, float) or not 0.7 < x < 3}
+    equal(wrong, {}, "other times than a second")
 
 
 @case("SIGPIPE and stray signals do no harm")
