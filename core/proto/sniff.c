@@ -3,6 +3,15 @@
  */
 #include "proto/sniff.h"
 
+#include <stdbool.h>
+
+/* Of a method, or of an empty line before the request (RFC 9112, section 2.2). */
+static bool is_of_http(uint8_t first)
+{
+    bool letter = (first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z');
+    return letter || first == '\r' || first == '\n';
+}
+
 enum sniff sniff_first_byte(uint8_t first)
 {
     if (first == 5)
@@ -11,9 +20,7 @@ enum sniff sniff_first_byte(uint8_t first)
         return SNIFF_SOCKS4;
     if (first == 0x16)
         return SNIFF_TLS;
-    if ((first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z'))
-        return SNIFF_HTTP;
-    return SNIFF_UNKNOWN;
+    return is_of_http(first) ? SNIFF_HTTP : SNIFF_UNKNOWN;
 }
 
 const char *sniff_mistake(enum sniff kind)

@@ -251,7 +251,7 @@ Test(proto, first_byte_of_a_client)
             expect = c == 4 ? SNIFF_SOCKS4 : SNIFF_SOCKS5;
         else if (c == 0x16)
             expect = SNIFF_TLS;
-        else if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'))
+        else if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '\r' || c == '\n')
             expect = SNIFF_HTTP;
         cr_assert(eq(int, (int)sniff_first_byte((uint8_t)c), (int)expect), "%d", c);
     }
