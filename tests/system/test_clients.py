@@ -266,6 +266,20 @@ def connect_silent(t):
     within(3, began, "answered")
 
 
+@case("empty lines before the first request; not such as end otherwise")
+def empty_lines(t):
+    p = place(t)
+    head = connect_head("%s:%d" % (TARGET, p.port))
+    for piece in (0, 1):
+        with Client(p.to) as c:
+            c.send(b"\r\n\r\n" + head, piece)
+            granted_http(c)
+    for lines in (b"\n", b"\r\r\n", b"\r"):
+        with Client(p.to) as c:
+            c.send(lines + head)
+            equal(c.ended(5)[1][:12], b"HTTP/1.1 400", "status")
+
+
 # ---- this port itself ----
 
 @case("a browser that opens the port gets a page, and /proxy.pac", needs=["curl"])
