@@ -34,7 +34,7 @@ static const char *what_is_wrong(int status)
     case HTTP_BAD_VERSION:
         return "This port speaks HTTP/1.1 and HTTP/1.0.\n";
     default:
-        return "The request is malformed.\n";
+        return "The request is malformed, or for neither an http:// URL nor CONNECT.\n";
     }
 }
 

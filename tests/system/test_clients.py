@@ -284,6 +284,8 @@ def pages(t):
     equal(world.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-d", "x", url), "405",
           "another method")
     check("Content-Length:" in world.run("curl", "-sSI", url), "HEAD")
+    ftp = world.run("curl", "-sS", "--noproxy", "", "-x", url, "ftp://v4.test/")
+    check("http://" in ftp and "CONNECT" in ftp, "what may be asked for", ftp)
     only = Host(t, config({"a": "interface: a0"}, listener=", protocols: [http]"))
     there = "127.0.0.1:%d" % only.port
     matches(r'return "PROXY %s";' % there, world.run("curl", "-sS", "http://%s/proxy.pac" % there),
