@@ -64,7 +64,7 @@ void options_help(FILE *out)
         "  dispatch-host ... --run CMD [ARG...]     run a command by way of these links\n"
         "\n"
         "A LINK is an address of this machine (10.0.0.1), an interface (eth0), or an upstream\n"
-        "proxy (socks5://[user:password@]host:port).\n"
+        "proxy (socks5:// or http://[user:password@]host:port, socks4a:// or socks4://host:port).\n"
         "\n"
         "  -c, --config FILE    the configuration, see dispatch.yaml(5)\n"
         "  -lhost HOST          listen on this address (default 127.0.0.1)\n"

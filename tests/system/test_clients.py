@@ -311,6 +311,8 @@ def pages(t):
                 "by the address at which it was reached")
     equal(world.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", url + "/proxy.pac?1"),
           "200", "with a query")
+    ftp = world.run("curl", "-sS", "--noproxy", "", "-x", url, "ftp://v4.test/")
+    check("http://" in ftp and "CONNECT" in ftp, "what may be asked for", ftp)
     only = Host(t, config({"a": "interface: a0"}, listener=", protocols: [http]"))
     there = "127.0.0.1:%d" % only.port
     matches(r'return "PROXY %s";' % there, world.run("curl", "-sS", "http://%s/proxy.pac" % there),
