@@ -41,8 +41,9 @@ case $test in
     case $test in *system/*.py) fail_every=${DISPATCH_FAIL_EVERY-} ;; esac
     export DISPATCH_FAIL_EVERY="$fail_every" DISPATCH_REPORTS="$work/reports"
     may_skip=yes
-    # They measure times: one by one, even under make -j.
-    lock='flock -o tests/system.lock'
+    # Those that measure times are alone, even under make -j.
+    lock='flock -o -s tests/system.lock'
+    if grep -q '^# Runs alone' "$test"; then lock='flock -o tests/system.lock'; fi
     # They load plugins that crash; a host that dies of it is seen by the test itself.
     ASAN_OPTIONS="$ASAN_OPTIONS:handle_segv=0:handle_sigbus=0"
     ;;

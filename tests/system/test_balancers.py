@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """The policies that learn, or that keep to something: failover, hash, random, p2c, adaptive."""
 
 import collections

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """The benchmark: its load generator finds whatever a proxy does wrong, and its driver runs."""
 
 import contextlib

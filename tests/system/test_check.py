@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Health checks: links that are broken in ways that no interface shows are found before a client
 is, and used again when they work."""
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Links that fail under danted, processes of danted's that are killed: no client is to notice."""
 
 import contextlib

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Bytes: all of them, in order, to the end that was meant, and no more memory than needed."""
 
 import select

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Names for each link: whose answer counts, how long it is kept, who is asked how often."""
 
 import os

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Links that break in every way a link can: each client is served by the other, soon."""
 
 import re

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Upstream servers that break at every point of their protocol, and such as are merely odd."""
 
 import time

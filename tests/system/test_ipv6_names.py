@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """IPv6 and names: who is asked, by which link, in which order addresses are tried."""
 
 import re

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Few descriptors, many clients, signals, a sudden death and a start on the same port."""
 
 import signal

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """A link breaks in the middle of 50 connections a second, in every way a link can: no new
 connection fails or waits, what goes by the other does not notice, and it is used again soon."""
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Links follow the kernel: one that has no way out is known before a client comes, and used again
 as soon as it has; its connections end with it, or stay."""
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """What the machine does to a proxy: no memory, no disk, a clock that jumps, a suspension; and
 readers of the log who go, or sleep."""
 

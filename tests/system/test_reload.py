@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """HUP and TERM: another policy by one edited line, plugins dropped in, bad files, nothing lost."""
 
 import errno

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """SOCKS5 as clients may send it, right and wrong: RFC 1928 and what it leaves open."""
 
 import errno

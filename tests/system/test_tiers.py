@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Pools with links behind their links: `backup`; `when-all-down`; and `slow-start`, by which a link
 that is back gets its share little by little."""
 

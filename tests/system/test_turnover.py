@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Policies that change, and programs that take over, under 300 connections and 100 kept requests a
 second, by all protocols: none fails or is reset, and memory does not grow."""
 

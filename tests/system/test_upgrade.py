@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """USR2: a new program takes over the listening sockets, the old one serves its sessions out."""
 
 import os

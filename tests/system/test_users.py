@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """A listener with users: who is let in by which protocol, and who is not; logins beside a transfer,
 a file that changes, addresses that guess."""
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
+# Runs alone: what it measures is time.
 """Workers, and what they count together: sessions, descriptors, the connections of a client."""
 
 import contextlib
