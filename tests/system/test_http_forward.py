@@ -4,6 +4,7 @@
 both connections is kept."""
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import os
@@ -238,6 +239,23 @@ def idle(t):
     h.term()
     equal(h.wait(), 0, "the status")
     equal({b.ended() for b in browsers}, {"fin"}, "how they end")
+
+
+@case("a kept client that says nothing is closed, and so is one that never comes to an end")
+def slow_clients(t):
+    w, h = start(t, more="timeouts: {handshake: 1s, idle: 1s}")
+    origin = http.Origin(w)
+    silent, slow = Browser(t, h), Browser(t, h)
+    for b in (silent, slow):
+        b.get(origin.url())
+    began = time.monotonic()
+    with contextlib.suppress(OSError):
+        for byte in b"GET http://x/ HTTP/1.1\r\nX: " + b"y" * 200:
+            slow.send(bytes([byte]))
+            time.sleep(0.05)
+    check(time.monotonic() - began < 8, "cut off though it goes on", time.monotonic() - began)
+    equal(silent.ended(), "fin", "the silent one")
+    equal(origin.heads(), ["GET /"] * 2, "requests")
 
 
 # ---- bodies ----
