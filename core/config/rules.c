@@ -274,6 +274,18 @@ static void rule_listeners(struct making *m)
     m->rule->n_listeners = list->n;
 }
 
+/* No line of a users-file begins with nothing, or has a colon in the name. */
+static void rule_users(struct making *m)
+{
+    const struct dp_list *list = &m->keys->user;
+    for (uint32_t i = 0; i < list->n; i++)
+        if (list->item[i].len == 0 || strchr(list->item[i].p, ':'))
+            option_error(&m->scope, item_node(m, "user", i), "user", "\"%s\" cannot be a user",
+                         list->item[i].p);
+    m->rule->user = list->item;
+    m->rule->n_users = list->n;
+}
+
 static void rule_protocols(struct making *m)
 {
     const struct dp_list *list = &m->keys->protocol;
@@ -332,8 +344,6 @@ static void rule_build(struct making *m)
     paths_resolve(m, &keys->domain_file);
     paths_resolve(m, &keys->network_file);
     m->keys = m->rule->keys = keys;
-    m->rule->user = keys->user.item;
-    m->rule->n_users = keys->user.n;
     m->rule->client = nets(m, "client", &keys->client, NULL, &none);
     m->rule->network = nets(m, "network", &keys->network, "network-file", &keys->network_file);
     m->rule->host = hosts(m, "host", &keys->host, "host-file", &keys->host_file, host_add);
@@ -341,6 +351,7 @@ static void rule_build(struct making *m)
         hosts(m, "domain", &keys->domain, "domain-file", &keys->domain_file, domain_add);
     rule_ports(m);
     rule_listeners(m);
+    rule_users(m);
     rule_protocols(m);
     rule_action(m);
 }
