@@ -29,7 +29,7 @@ def options_read():
                "  --also 'old=env DISPATCH_PLUGIN_PATH=DIR PATH/dispatch-host -q -c {config}'"
                % names)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, less of each: about "
-                        "3 minutes instead of about 15")
+                        "5 minutes instead of about 30")
     parser.add_argument("--only", metavar="PEER[,PEER]...", help="these peers only")
     parser.add_argument("--measure", metavar="NAME[,NAME]...", help="these measures only")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each peer is measured")
