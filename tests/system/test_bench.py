@@ -291,18 +291,6 @@ def http(t):
         equal(len(cells(text, row)), 3, row)
 
 
-@case("a small answer by plain HTTP takes no more than six system calls",
-      needs=("setpriv", "ip", "strace"))
-def request_calls(t):
-    del t
-    if os.environ.get("DISPATCH_SANITIZERS", "no") != "no":
-        raise tap.Skip("a sanitizer has system calls of its own")
-    text = measured(*QUICK, "--only", "dispatch-host", "--measure", "http-get-calls")
-    seen, = cells(text, "system calls per request, 1 connection")
-    # A turn of the loop, a read and a write for each side; where a machine is late, one turn for both.
-    check(4 <= seen < 6.5, "system calls", seen)
-
-
 @case("a look-up among a hundred thousand names or networks takes less than 2,000 instructions",
       needs=("setpriv", "ip", "valgrind"), long=True)
 def look_ups(t):
