@@ -40,9 +40,11 @@ static const char *whose(const struct end *end)
 
 /* ---- bytes of fixed length ---- */
 
+/* Proxies take back what they have connected beside another: by that nobody has sent anything. */
 static bool may_end(const struct end *end)
 {
-    return client_gone(end) || (end->server && streams.plan->speech == SPEAK_GET);
+    bool unused = end->server && !end->twin;
+    return unused || client_gone(end) || (end->server && streams.plan->speech == SPEAK_GET);
 }
 
 bool end_fill(struct end *end, size_t len)
