@@ -43,8 +43,8 @@ struct end *streams_init(const struct plan *plan, uint32_t n, void (*accepted)(s
 void stream_open(struct end *client, void (*opened)(struct end *client));
 
 /* Reads what there is, until in_len is `len`, at most HEAD_MAX; returns whether something has come.
- * At the end of the stream a server's end is closed if its client has closed, or if it is of plain
- * HTTP; any other end is fatal. */
+ * At the end of the stream a server's end is closed if its client has closed, if nothing has come by
+ * it, or if it is of plain HTTP; any other end is fatal. */
 bool end_fill(struct end *end, size_t len);
 
 /* The same; returns whether in_len is `len`. */
