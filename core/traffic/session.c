@@ -150,11 +150,12 @@ void session_settle(struct session *s)
 static void log_refusal(const struct session *s, const struct refusal *refusal)
 {
     static struct log_rate rate[REFUSAL_KINDS];
-    char client[ADDR_TEXT];
+    char client[ADDR_TEXT], code[20] = "";
+    if (refusal->code)
+        snprintf(code, sizeof code, " code=%02d", refusal->code);
     if (refusal->why)
-        log_rated(&rate[refusal->kind], NS_PER_S, LOG_WARN, "session",
-                  "client=%s %s: refused code=%02d", session_client_text(s, client), refusal->why,
-                  refusal->code);
+        log_rated(&rate[refusal->kind], NS_PER_S, LOG_WARN, "session", "client=%s %s: refused%s",
+                  session_client_text(s, client), refusal->why, code);
 }
 
 /* The client waits for this before it goes on. */

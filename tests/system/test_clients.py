@@ -335,7 +335,8 @@ def only(t, protocol, data, answer):
         c.send(data)
         how, got = c.ended(10)
         equal((how, got[:len(answer)]), ("fin", answer), "a refusal")
-    wait_for("the log says why", lambda: "which this listener does not" in host.log())
+    wait_for("the log says why", lambda: "which this listener does not: refused\n" in host.log(),
+             2)
 
 
 @case("a TLS client is told of in the log")
