@@ -57,6 +57,7 @@ struct handshake {
     struct dial *dial;
     struct permit permit; /* what the rules say of an address */
     struct session *session;
+    bool ruled_out;   /* they have denied it, or an address of its */
     int64_t since_ns; /* accepted; then, when dialing, the start of that */
     struct dp_addr dest;
     struct login *login;   /* NULL: this listener wants none */

@@ -268,11 +268,14 @@ struct reason {
     const char *text;
 };
 
-static struct reason reason_of(int err)
+static struct reason reason_of(const struct handshake *hs, int err)
 {
     switch (err) {
     case DP_ERR_DENIED:
-        return (struct reason){HTTP_DENIED, "is not served by this proxy"};
+        return (struct reason){
+            HTTP_DENIED, hs->ruled_out ? "is denied by a rule of this proxy"
+                                       : "is not served: it is an address of this machine, or "
+                                         "the proxy behind this one denies it"};
     case DP_ERR_NO_HOST:
         return (struct reason){HTTP_BAD_GATEWAY, "has a name that does not exist"};
     case DP_ERR_REFUSED:
@@ -313,7 +316,7 @@ void handshake_http_page(const struct handshake *hs, int status, const char *tex
 static void http_fail(const struct handshake *hs, int err, const char *link,
                       struct refusal *refusal)
 {
-    const struct reason reason = reason_of(err);
+    const struct reason reason = reason_of(hs, err);
     handshake_http_page(hs, reason.status, reason.text, link, refusal);
 }
 

@@ -116,8 +116,10 @@ static struct pool *ruled(const struct session *s, const struct dp_addr *dialed)
     struct pool *pool = rules_pool(s->worker->service->router, &flow, hs->pool, &by);
     char rule[32];
     snprintf(rule, sizeof rule, "none rule=%zu", by);
-    if (!pool)
+    if (!pool) {
+        s->hs->ruled_out = true;
         session_log_dial(s, rule, DP_ERR_DENIED);
+    }
     return pool;
 }
 

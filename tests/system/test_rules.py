@@ -104,7 +104,9 @@ def deny(t):
         reader = http.Reader(c.sock)
         for _ in range(2):
             c.send(b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
-            equal(http.answer(reader).status, 403, "plain HTTP, kept")
+            got = http.answer(reader)
+            equal(got.status, 403, "plain HTTP, kept")
+            check(b"by a rule" in got.body, "why", got.body)
 
 
 @table("deny: the connection of plain HTTP is kept, and the next request", [
