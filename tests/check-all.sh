@@ -22,17 +22,25 @@ check() {
     VERBOSE=1 make -s -k -j"$jobs" "$@"
 }
 
-run_plain() { configured plain --enable-werror && check check; }
-run_clang() { configured clang --enable-werror CC=clang && check check; }
-run_valgrind() { configured plain --enable-werror && DISPATCH_VALGRIND=1 check check-unit; }
-configured_address() { configured address --enable-sanitizers=address,undefined; }
-run_address() { configured_address && check check-unit; }
-run_hostile() { configured_address && check check-system; }
-run_memory() { configured plain --enable-werror && check check-memory; }
+# What a run needs, and the run itself. Another compiler and sanitizers are for the code, not for how
+# long things take: long cases, which are about time, are for the first run.
+built_plain() { configured plain --enable-werror; }
+run_plain() { built_plain && check check; }
+run_valgrind() { built_plain && DISPATCH_VALGRIND=1 check check-unit; }
+run_memory() { built_plain && DISPATCH_LONG='' check check-memory; }
+
+built_clang() { configured clang --enable-werror CC=clang && check build-unit && check build-race; }
+run_clang() { built_clang && check check-unit && check check-race; }
+
+built_address() { configured address --enable-sanitizers=address,undefined && check build-unit; }
+run_address() { built_address && check check-unit; }
+run_hostile() { built_address && DISPATCH_LONG='' check check-system; }
+
 run_msan() { configured msan CC=clang --enable-sanitizers=memory && check check-parsers; }
-configured_thread() { configured thread --enable-sanitizers=thread; }
+
+built_thread() { configured thread --enable-sanitizers=thread && check build-race; }
 run_thread() {
-    configured_thread && check check-race &&
+    built_thread && check check-race &&
         check check TESTS=tests/system/test_turnover.py check_PROGRAMS= check_LTLIBRARIES=
 }
 
@@ -44,8 +52,7 @@ run_thread() {
     shift
     for run; do
         case $run in
-        address) (configured_address && check build-unit) ;;
-        thread) (configured_thread && check build-race) ;;
+        clang | address | thread) ("built_$run") ;;
         esac
     done
 ) >"$folder/ahead.log" 2>&1 &
