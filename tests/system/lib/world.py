@@ -254,7 +254,7 @@ class Service:
         self.order, self.clients, self.errors = [], [], []
         self.lock = threading.Lock()
         self.port = port
-        self.listeners, self.held = [], []
+        self.listeners, self.held, self.closed = [], [], False
         t.defer(self.close)
         t.report(lambda: "server errors: %r" % self.errors[-3:] if self.errors else "")
         for place in places:
@@ -270,6 +270,7 @@ class Service:
         s.listen(self.backlog)
         self.port = s.getsockname()[1]
         self.listeners.append(s)
+        self.closed = False
         threading.Thread(target=self._accept, args=(s, name), daemon=True).start()
         return self
 
@@ -291,8 +292,9 @@ class Service:
         try:
             if self.handler(conn, name, peer) == "hold":
                 with self.lock:
-                    self.held.append(conn)
-                return
+                    if not self.closed:
+                        self.held.append(conn)
+                        return
         except (OSError, EOFError) as error:
             self.errors.append("%s: %r" % (name, error))
         conn.close()
@@ -307,6 +309,6 @@ class Service:
                 s.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
             s.close()
         with self.lock:
-            held, self.held = self.held, []
+            held, self.held, self.closed = self.held, [], True
         for s in held:
             s.close()
