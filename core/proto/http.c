@@ -12,7 +12,10 @@
 static bool is_visible(struct dp_str s, const char *but)
 {
     for (uint32_t i = 0; i < s.len; i++)
-        if (s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7f || strchr(but, s.p[i]))
+        if (s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7f)
+            return false;
+    for (; s.len && *but; but++)
+        if (memchr(s.p, *but, s.len))
             return false;
     return true;
 }
