@@ -138,7 +138,7 @@ def one_socks4(host, p):
 
 def one_connect(host, p):
     with Client(host.addr) as c:
-        c.send(b"CONNECT %s:%d HTTP/1.1\r\n\r\n" % (TARGET.encode(), p.told.port))
+        c.send(b"CONNECT %s:%d HTTP/1.1\r\nHost: x\r\n\r\n" % (TARGET.encode(), p.told.port))
         equal(c.take(12), b"HTTP/1.1 200", "the answer")
 
 
