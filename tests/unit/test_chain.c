@@ -479,7 +479,7 @@ Test(chain, addresses_of_servers)
 struct socks_conf {
     struct dp_addr server;
     struct dp_str username, password;
-    uint32_t resolve;
+    uint32_t resolve, version;
 };
 
 static const char payload[] = "and the first bytes of the destination";
