@@ -35,9 +35,8 @@ static const char *what_is_wrong(int status)
     case HTTP_BAD_VERSION:
         return "This port speaks HTTP/1.1 and HTTP/1.0.\n";
     default:
-        return "This port is a proxy, and the request is malformed, or for neither an http:// URL "
-               "nor "
-               "CONNECT.\n";
+        return "This port is a proxy, and the request is malformed, "
+               "or for neither an http:// URL nor CONNECT.\n";
     }
 }
 
